@@ -1,0 +1,26 @@
+//! What the kernel half and the user half of wocut share: the layout of every map, and the arithmetic of a pick.
+//!
+//! | map | key | value | written by | read by |
+//! |---|---|---|---|---|
+//! | `settings` | 0 | [`Settings`] | loader | lookup |
+//! | `services` | [`ServiceKey`] | [`Service`] | commands | lookup, `account` |
+//! | `slots` | service index | a map that holds one [`Table`] | commands | lookup |
+//! | `instances` | instance id | [`Instance`] | commands | people, with bpftool |
+//! | `listeners` | [`ListenerKey`] | a listening socket | register, `account`, kernel | lookup |
+//! | `ports` | [`PortKey`] | [`InstanceIds`] | commands | `account` |
+//! | `owners` | a socket | [`Owner`] | register, `account` | `account` |
+//! | `counters` | [`CounterKey`] | [`Counters`], one a CPU | lookup, `account` | commands |
+//!
+//! Everything here is `repr(C)` integers without padding, so that both halves and `bpftool map dump` agree on every byte.
+
+#![no_std]
+
+mod abi;
+pub mod maps;
+pub mod pick;
+
+pub use abi::{
+    ABI_VERSION, CounterKey, Counters, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Instance, InstanceIds, ListenerKey,
+    MAX_MEMBERS, MAX_SHARED, ON_EMPTY_PASS, ON_EMPTY_REJECT, Owner, PROTOCOL_TCP, PortKey, Register, SLOTS,
+    Service, ServiceKey, Settings, Table,
+};

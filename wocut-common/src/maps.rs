@@ -1,0 +1,34 @@
+//! Map names (15 characters at most, as the kernel cuts longer ones) and capacities.
+
+/// One record: [`crate::Settings`].
+pub const SETTINGS: &str = "settings";
+/// What is listened on, and for which service.
+pub const SERVICES: &str = "services";
+/// One slot table a service, swapped as a whole.
+pub const SLOTS: &str = "slots";
+/// One record an instance, for people and their tools.
+pub const INSTANCES: &str = "instances";
+/// The listening sockets of the instances.
+pub const LISTENERS: &str = "listeners";
+/// Which instances a new listener on a port serves.
+pub const PORTS: &str = "ports";
+/// Which instance a socket belongs to.
+pub const OWNERS: &str = "owners";
+/// Counters of services and instances.
+pub const COUNTERS: &str = "counters";
+
+/// Every map that is pinned under its name.
+pub const PINNED: [&str; 8] = [SETTINGS, SERVICES, SLOTS, INSTANCES, LISTENERS, PORTS, OWNERS, COUNTERS];
+
+/// Services in one network namespace.
+pub const MAX_SERVICES: usize = 1024;
+/// LISTENs of all services, each address family counted.
+pub const MAX_LISTENS: usize = 4 * MAX_SERVICES;
+/// Instances of all services in one network namespace.
+pub const MAX_INSTANCES: usize = 16 * 1024;
+/// Each instance has a listener for IPv4 and one for IPv6.
+pub const MAX_LISTENERS: usize = 2 * MAX_INSTANCES;
+/// A row for the bare port and one for each family and address.
+pub const MAX_PORTS: usize = 4 * MAX_INSTANCES;
+/// A row for each instance and one for each service.
+pub const MAX_COUNTERS: usize = MAX_INSTANCES + MAX_SERVICES;
