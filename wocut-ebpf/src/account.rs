@@ -1,0 +1,132 @@
+//! Registers listeners as they come up, and counts the connections of instances from first to last packet.
+
+use aya_ebpf::{
+    bindings::{
+        BPF_NOEXIST, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+        BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE, BPF_TCP_CLOSING, BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2,
+        BPF_TCP_LAST_ACK, bpf_sock, bpf_sock_ops,
+    },
+    helpers::{bpf_get_netns_cookie, bpf_sock_hash_update},
+    programs::SockOpsContext,
+};
+use wocut_common::{
+    CounterKey, FAMILY_V4, FAMILY_V6, InstanceIds, ListenerKey, Owner, PROTOCOL_TCP, PortKey, ServiceKey,
+};
+
+use crate::{
+    kernel::{self, bytes, field, raw},
+    lookup::{count, service_at},
+    maps::{COUNTERS, LISTENERS, NETNS_COOKIE, PORTS},
+};
+
+/// A socket has changed.
+#[inline(always)]
+pub(crate) fn event(ctx: &SockOpsContext) -> u32 {
+    let ops: *mut bpf_sock_ops = raw(ctx);
+    match field!(ops, op) {
+        BPF_SOCK_OPS_TCP_LISTEN_CB => listening(ops),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops),
+        BPF_SOCK_OPS_STATE_CB if field!(ops, __bindgen_anon_1.args[1]) == BPF_TCP_CLOSE => closed(ops),
+        _ => {}
+    }
+    // 1 lets the kernel go on; the value of other answers is taken from the context.
+    1
+}
+
+/// The context's socket.
+#[inline(always)]
+fn socket(ops: *mut bpf_sock_ops) -> Option<*mut bpf_sock> {
+    let socket = field!(ops, __bindgen_anon_2.sk);
+    (!socket.is_null()).then_some(socket)
+}
+
+/// A daemon called `listen(2)`: if it is an instance, it can be picked from here on.
+#[inline(always)]
+fn listening(ops: *mut bpf_sock_ops) {
+    let cookie = NETNS_COOKIE.load();
+    // SAFETY: the helper takes the context.
+    if cookie == 0 || unsafe { bpf_get_netns_cookie(ops.cast()) } != cookie {
+        return;
+    }
+    let Some(socket) = socket(ops) else { return };
+    // A child of a listener that is bound to a device answers through that device alone: such a one is not used.
+    if field!(socket, bound_dev_if) != 0 {
+        return;
+    }
+    let (family, address, port) = kernel::local_end(ops);
+    let Some(instances) = instances_at(bytes(address), port, family) else { return };
+    for instance in instances {
+        if instance == 0 {
+            break;
+        }
+        put(ops, instance, family, 0);
+        if family == FAMILY_V6 {
+            // It may be dual-stack. A listener for IPv4 alone goes first.
+            put(ops, instance, FAMILY_V4, u64::from(BPF_NOEXIST));
+        }
+    }
+    kernel::set_owner(socket, Owner { instances, service: Owner::UNCOUNTED });
+}
+
+/// The instances that a listener bound there serves.
+#[inline(always)]
+fn instances_at(address: [u8; 16], port: u16, family: u8) -> Option<InstanceIds> {
+    let bound = PortKey { address, port, family, reserved: 0 };
+    // SAFETY: the ids are copied out at once.
+    unsafe { PORTS.get(bound).or_else(|| PORTS.get(PortKey::other_address(port))) }.copied()
+}
+
+#[inline(always)]
+fn put(ops: *mut bpf_sock_ops, instance: u32, family: u8, flags: u64) {
+    let mut key = ListenerKey { instance, family: u32::from(family) };
+    let map = core::ptr::from_ref(&LISTENERS).cast_mut().cast();
+    // SAFETY: the helper reads one key. What it refuses (an MPTCP listener) `status` tells.
+    unsafe { bpf_sock_hash_update(ops, map, core::ptr::from_mut(&mut key).cast(), flags) };
+}
+
+/// A handshake is complete: count it if it came through a service, and ask to hear of its end.
+#[inline(always)]
+fn established(ops: *mut bpf_sock_ops) {
+    let Some(socket) = socket(ops) else { return };
+    let Some(owner) = kernel::owner(socket) else { return };
+    let (family, address, port) = kernel::local_end(ops);
+    let mut key = ServiceKey { address: bytes(address), port, family, protocol: PROTOCOL_TCP };
+    let service = service_at(&key).or_else(|| {
+        key.address = [0; 16];
+        service_at(&key)
+    });
+    // None: the client came to the instance's own port.
+    let Some(service) = service else { return };
+    for instance in owner.instances {
+        let Some(row) = COUNTERS.get_ptr_mut(CounterKey { service, instance }) else { continue };
+        // SAFETY: each CPU has its own copy.
+        unsafe { (*row).opened += 1 };
+        *owner = Owner { instances: [instance, 0, 0, 0], service };
+        let flags = field!(ops, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
+        let _unheard = SockOpsContext::new(ops).set_cb_flags(flags as i32);
+        break;
+    }
+}
+
+/// A connection has ended.
+#[inline(always)]
+fn closed(ops: *mut bpf_sock_ops) {
+    let Some(socket) = socket(ops) else { return };
+    let Some(owner) = kernel::owner(socket) else { return };
+    if owner.service == Owner::UNCOUNTED {
+        return;
+    }
+    // The kernel counts a FIN as a byte, in both directions.
+    let received = field!(ops, bytes_received) - u64::from(kernel::fin_received(socket));
+    let all_acked = field!(ops, snd_una) == field!(ops, snd_nxt);
+    let fin_sent = matches!(
+        field!(ops, __bindgen_anon_1.args[0]),
+        BPF_TCP_FIN_WAIT1 | BPF_TCP_FIN_WAIT2 | BPF_TCP_CLOSING | BPF_TCP_LAST_ACK
+    );
+    let sent = field!(ops, bytes_acked) - u64::from(fin_sent && all_acked);
+    count(owner.service, owner.instances[0], |row| {
+        row.closed += 1;
+        row.received_bytes += received;
+        row.sent_bytes += sent;
+    });
+}

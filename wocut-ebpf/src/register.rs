@@ -1,0 +1,99 @@
+//! Puts listeners that were there before into the map. A command runs this program on a packet that is the question.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    bindings::{
+        BPF_F_CURRENT_NETNS, BPF_NOEXIST, BPF_TCP_LISTEN, TC_ACT_OK, bpf_sock, bpf_sock_tuple,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as TupleV4,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as TupleV6,
+    },
+    helpers::{bpf_map_update_elem, bpf_sk_lookup_tcp, bpf_sk_release},
+    programs::TcContext,
+};
+use wocut_common::{FAMILY_V4, FAMILY_V6, ListenerKey, Owner, Register};
+
+use crate::{
+    kernel::{self, field, raw},
+    maps::LISTENERS,
+};
+
+const AF_INET6: u32 = 10;
+
+/// Reads the question, registers the listener, writes the answer back.
+#[inline(always)]
+pub(crate) fn answer(ctx: &TcContext) -> i32 {
+    let Ok(mut question) = ctx.load::<Register>(0) else { return TC_ACT_OK };
+    question.found = 0;
+    question.error = 0;
+    let socket = look_up(ctx, &question);
+    if !socket.is_null() {
+        if field!(socket, state) == BPF_TCP_LISTEN {
+            question.found = 1;
+            question.error = register(socket, &question);
+        }
+        // SAFETY: releases the reference that the lookup took.
+        unsafe { bpf_sk_release(socket.cast()) };
+    }
+    let _answered = ctx.store(0, &question, 0);
+    TC_ACT_OK
+}
+
+#[inline(always)]
+fn look_up(ctx: &TcContext, question: &Register) -> *mut bpf_sock {
+    // SAFETY: all zero is an address without a meaning yet, of either family.
+    let mut tuple: bpf_sock_tuple = unsafe { MaybeUninit::zeroed().assume_init() };
+    let port = question.port.to_be();
+    // SAFETY: 16 plain bytes either way.
+    let address: [u32; 4] = unsafe { core::mem::transmute(question.address) };
+    let size = if question.family == u32::from(FAMILY_V4) {
+        tuple.__bindgen_anon_1.ipv4 = TupleV4 { saddr: 0, daddr: address[0], sport: 0, dport: port };
+        size_of::<TupleV4>()
+    } else {
+        tuple.__bindgen_anon_1.ipv6 = TupleV6 { saddr: [0; 4], daddr: address, sport: 0, dport: port };
+        size_of::<TupleV6>()
+    };
+    // SAFETY: the helper reads `size` bytes of the tuple. The namespace is the one that the command runs in.
+    unsafe {
+        bpf_sk_lookup_tcp(
+            raw(ctx),
+            core::ptr::from_mut(&mut tuple),
+            size as u32,
+            i64::from(BPF_F_CURRENT_NETNS) as u64,
+            0,
+        )
+    }
+}
+
+#[inline(always)]
+fn register(socket: *mut bpf_sock, question: &Register) -> i32 {
+    let mut error = 0;
+    let mut note = |result: i64| {
+        if error == 0 {
+            error = result as i32;
+        }
+    };
+    let dual = field!(socket, family) == AF_INET6;
+    for instance in question.instances {
+        if instance == 0 {
+            break;
+        }
+        if dual {
+            note(put(socket, instance, FAMILY_V6, 0));
+            // It may be dual-stack. A listener for IPv4 alone goes first, so that one that is there stays.
+            put(socket, instance, FAMILY_V4, u64::from(BPF_NOEXIST));
+        } else {
+            note(put(socket, instance, FAMILY_V4, 0));
+        }
+    }
+    kernel::set_owner(socket, Owner { instances: question.instances, service: Owner::UNCOUNTED });
+    error
+}
+
+#[inline(always)]
+fn put(socket: *mut bpf_sock, instance: u32, family: u8, flags: u64) -> i64 {
+    let key = ListenerKey { instance, family: u32::from(family) };
+    let map = core::ptr::from_ref(&LISTENERS).cast_mut().cast();
+    // SAFETY: the helper reads one key and takes the socket itself.
+    unsafe { bpf_map_update_elem(map, core::ptr::from_ref(&key).cast(), socket.cast(), flags) }
+}

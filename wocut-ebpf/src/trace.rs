@@ -1,0 +1,68 @@
+//! Says what `lookup` picked, and why. It is attached only while somebody watches, and by nothing but the watcher's
+//! own file descriptor, so that a watcher that dies leaves nothing behind.
+
+use aya_ebpf::{
+    bindings::{bpf_sk_lookup, bpf_sock, sk_action},
+    helpers::bpf_sk_release,
+    programs::SkLookupContext,
+};
+use aya_log_ebpf::info;
+use wocut_common::{FAMILY_V4, ListenerKey, MAX_MEMBERS, Table};
+
+use crate::{
+    kernel::{self, Tuple, bytes, field, raw},
+    lookup::{choices, find, hash, listener, outcome},
+};
+
+/// Logs one line of numbers a pick: service index, client address, client port, port of the chosen listener or 0,
+/// id of the first choice, and what became of it.
+#[inline(always)]
+pub(crate) fn watch(ctx: &SkLookupContext) -> u32 {
+    let lookup: *mut bpf_sk_lookup = raw(ctx);
+    let Some(tuple) = Tuple::of_lookup(lookup) else { return sk_action::SK_PASS };
+    let Some((service, table)) = find(&tuple) else { return sk_action::SK_PASS };
+    let chosen = field!(lookup, __bindgen_anon_1.__bindgen_anon_1.sk);
+    let chosen = if chosen.is_null() { 0 } else { field!(chosen, src_port) };
+    let (first, became) = first_choice(&tuple, table, chosen);
+    let port = u16::from_be(tuple.remote_port);
+    if tuple.family == FAMILY_V4 {
+        info!(
+            ctx,
+            "{} {:i} {} {} {} {}",
+            service,
+            u32::from_be(tuple.remote[0]),
+            port,
+            chosen,
+            first,
+            became
+        );
+    } else {
+        info!(ctx, "{} {:i} {} {} {} {}", service, bytes(tuple.remote), port, chosen, first, became);
+    }
+    sk_action::SK_PASS
+}
+
+/// The instance that the hash chose first, and its [`outcome`].
+#[inline(always)]
+fn first_choice(tuple: &Tuple, table: &Table, chosen: u32) -> (u32, u32) {
+    let member = choices(table, hash(tuple))[0];
+    if member >= table.len {
+        return (0, outcome::ABSENT);
+    }
+    let instance = table.members[member as usize % MAX_MEMBERS];
+    let listener = listener(&ListenerKey { instance, family: u32::from(tuple.family) });
+    if listener.is_null() {
+        return (instance, outcome::ABSENT);
+    }
+    let socket: *mut bpf_sock = listener.cast();
+    let became = if field!(socket, src_port) == chosen {
+        outcome::TAKEN
+    } else if kernel::accept_queue_is_full(listener) {
+        outcome::FULL
+    } else {
+        outcome::REFUSED
+    };
+    // SAFETY: releases the reference that the lookup took.
+    unsafe { bpf_sk_release(listener) };
+    (instance, became)
+}
