@@ -1,0 +1,66 @@
+//! `wocut attach NAME LISTEN... to INSTANCE...`
+
+use clap::Args;
+
+use super::{Context, DryRun};
+use crate::{
+    error::Usage,
+    model::{InstanceSpec, Listen, Name, OnEmpty, Policy},
+    plan::Change,
+};
+
+/// Put a service on a port and hand its new connections to instances
+///
+/// LISTEN is [ADDR:]PORT/tcp|udp, INSTANCE is [NAME=][ADDR:]PORT[*WEIGHT]:
+/// `wocut attach web 80/tcp to 8001 8002*3 canary=127.0.0.1:8003`
+#[derive(Args, Debug)]
+#[command(override_usage = "wocut attach [OPTIONS] NAME LISTEN... to INSTANCE...")]
+pub(super) struct Attach {
+    /// Name of the service
+    name: Name,
+    /// Where it takes connections, the word `to`, and who serves them
+    #[arg(required = true, value_name = "LISTEN... to INSTANCE")]
+    words: Vec<String>,
+    /// How an instance is picked: `random`
+    #[arg(long, default_value_t)]
+    policy: Policy,
+    /// When nobody can serve: `pass` to whatever listens on the service port itself, or `reject`
+    #[arg(long, default_value_t, value_name = "WHAT")]
+    on_empty: OnEmpty,
+    /// Take the place of a different service of that name
+    #[arg(short, long)]
+    force: bool,
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+impl Attach {
+    pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
+        let Self { name, words, policy, on_empty, force, dry_run } = self;
+        let (listen, instances) = parse(&words)?;
+        let choice = context.global.engine;
+        context.change(&dry_run, |host, wanted| {
+            // Said twice, it stays on the engine that it is on.
+            let (engine, engine_reason) = match wanted.services.get(&name) {
+                Some(old) if choice.allows(old.engine) => (old.engine, old.engine_reason.clone()),
+                _ => host.choose(choice, &listen)?,
+            };
+            if let Some(reason) = &engine_reason {
+                context.printer.note(&format!("engine {engine}: {reason}"));
+            }
+            Ok(Change::Attach { name, listen, instances, policy, on_empty, engine, engine_reason, force })
+        })
+    }
+}
+
+fn parse(words: &[String]) -> anyhow::Result<(Vec<Listen>, Vec<InstanceSpec>)> {
+    let Some(to) = words.iter().position(|word| word == "to") else {
+        let example = "`wocut attach web 80/tcp to 8001 8002`";
+        return Err(
+            Usage(format!("the word `to` stands between LISTEN and INSTANCE, as in {example}")).into()
+        );
+    };
+    let listen = words[..to].iter().map(|word| word.parse()).collect::<Result<_, _>>()?;
+    let instances = words[to + 1..].iter().map(|word| word.parse()).collect::<Result<_, _>>()?;
+    Ok((listen, instances))
+}

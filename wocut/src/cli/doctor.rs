@@ -1,0 +1,38 @@
+//! `wocut doctor`: what this host can run, and what is missing.
+
+use clap::Args;
+
+use super::{
+    Context,
+    printer::{Align, Style, Table},
+};
+use crate::{doctor, sys::netns::Netns};
+
+/// Say what this host can run, and which capability or kernel feature is missing
+#[derive(Args, Debug)]
+pub(super) struct Doctor {}
+
+impl Doctor {
+    #[expect(clippy::unused_self, reason = "every command is run the same way")]
+    pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
+        let netns: &Netns = context.host.netns();
+        let findings = doctor::examine(netns);
+        if context.printer.json() {
+            return context.printer.object(&serde_json::json!({ "schema": 1, "findings": findings }));
+        }
+        let mut table = Table::new(&[
+            ("FEATURE", Align::Left),
+            ("HERE", Align::Left),
+            ("FOUND", Align::Left),
+            ("WITHOUT IT", Align::Left),
+        ]);
+        for finding in findings {
+            let (style, here) = if finding.here { (Style::Plain, "yes") } else { (Style::Bad, "no") };
+            table.styled_row(
+                style,
+                [finding.feature.into(), here.into(), finding.found, finding.without.into()],
+            );
+        }
+        context.printer.table(&table)
+    }
+}

@@ -1,0 +1,45 @@
+//! `wocut add` and `wocut remove`: the instances of a service.
+
+use clap::Args;
+
+use super::{Context, DryRun};
+use crate::{
+    model::{InstanceSpec, Name},
+    plan::Change,
+};
+
+/// Add instances to a service
+#[derive(Args, Debug)]
+pub(super) struct Add {
+    /// Name of the service
+    name: Name,
+    /// [NAME=][ADDR:]PORT[*WEIGHT]
+    #[arg(required = true)]
+    instance: Vec<InstanceSpec>,
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+impl Add {
+    pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
+        context.change(&self.dry_run, |_, _| Ok(Change::Add(self.name, self.instance)))
+    }
+}
+
+/// Remove instances from a service; their open connections stay
+#[derive(Args, Debug)]
+pub(super) struct Remove {
+    /// Name of the service
+    name: Name,
+    /// Names of the instances
+    #[arg(required = true)]
+    instance: Vec<Name>,
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+impl Remove {
+    pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
+        context.change(&self.dry_run, |_, _| Ok(Change::Remove(self.name, self.instance)))
+    }
+}

@@ -1,0 +1,140 @@
+//! The command line: global flags and the list of commands. One file a command.
+//!
+//! Nouns read, verbs write; every verb can be said twice.
+
+mod attach;
+mod detach;
+mod doctor;
+mod list;
+mod members;
+mod printer;
+mod state;
+mod stats;
+mod status;
+mod trace;
+mod weight;
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use self::printer::{Color, Printer};
+use crate::{
+    error::exit_code,
+    host::Host,
+    model::{EngineChoice, Wanted},
+    plan::Change,
+};
+
+/// Hand every new connection on one service port to one of many local instances
+#[derive(Debug, Parser)]
+#[command(name = "wocut", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug)]
+struct Global {
+    /// Print JSON
+    #[arg(short, long, global = true)]
+    json: bool,
+    /// What carries new services: `auto`, `ebpf` or `iptables`
+    #[arg(long, global = true, value_name = "ENGINE", default_value_t)]
+    engine: EngineChoice,
+    /// Network namespace to work in: a name, a path or a process
+    #[arg(long, global = true, value_name = "NAME|PATH|PID")]
+    netns: Option<String>,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say what is done to the kernel
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Attach(attach::Attach),
+    Detach(detach::Detach),
+    Add(members::Add),
+    Remove(members::Remove),
+    Weight(weight::Weight),
+    Drain(state::Drain),
+    Ready(state::Ready),
+    Maint(state::Maint),
+    List(list::List),
+    Status(status::Status),
+    Stats(stats::Stats),
+    Trace(trace::Trace),
+    Doctor(doctor::Doctor),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> ExitCode {
+        let Self { global, command } = self;
+        let printer = Printer::new(global.json, global.quiet, global.color);
+        let result = Host::enter(global.netns.as_deref())
+            .and_then(|host| dispatch(&Context { host, printer: &printer, global: &global }, command));
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                printer.error(&error);
+                ExitCode::from(exit_code(&error))
+            }
+        }
+    }
+}
+
+fn dispatch(context: &Context<'_>, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Attach(command) => command.run(context),
+        Command::Detach(command) => command.run(context),
+        Command::Add(command) => command.run(context),
+        Command::Remove(command) => command.run(context),
+        Command::Weight(command) => command.run(context),
+        Command::Drain(command) => command.run(context),
+        Command::Ready(command) => command.run(context),
+        Command::Maint(command) => command.run(context),
+        Command::List(command) => command.run(context),
+        Command::Status(command) => command.run(context),
+        Command::Stats(command) => command.run(context),
+        Command::Trace(command) => command.run(context),
+        Command::Doctor(command) => command.run(context),
+    }
+}
+
+/// What every command gets.
+struct Context<'a> {
+    host: Host,
+    printer: &'a Printer,
+    global: &'a Global,
+}
+
+/// The flag of every verb.
+#[derive(Args, Debug)]
+struct DryRun {
+    /// Say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Context<'_> {
+    /// Makes a change and says what it did.
+    fn change(
+        &self,
+        dry_run: &DryRun,
+        change: impl FnOnce(&Host, &Wanted) -> anyhow::Result<Change>,
+    ) -> anyhow::Result<()> {
+        let verbose = self.global.verbose > 0;
+        let done = self.host.change(dry_run.dry_run, verbose, change)?;
+        self.printer.change(&done, dry_run.dry_run)
+    }
+}

@@ -1,0 +1,208 @@
+//! Decides every byte that is written: data to standard output, the rest to standard error.
+
+use std::{
+    env,
+    io::{self, ErrorKind, IsTerminal as _, Write as _},
+};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::{engine::ebpf::trace::Pick, error::hint, host::Done, model::Name};
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What a row says at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    Plain,
+    /// Out of use because somebody wanted it so.
+    Off,
+    /// Out of use because something is wrong.
+    Bad,
+}
+
+#[derive(Debug)]
+pub(super) struct Printer {
+    json: bool,
+    quiet: bool,
+    color: bool,
+}
+
+#[expect(clippy::unused_self, reason = "whoever has no printer prints nothing")]
+impl Printer {
+    pub(super) fn new(json: bool, quiet: bool, color: Color) -> Self {
+        let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                io::stdout().is_terminal() && !set("NO_COLOR") && env::var_os("TERM") != Some("dumb".into())
+            }
+        };
+        Self { json, quiet, color: color && !json }
+    }
+
+    /// Whether JSON is wanted.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// One line of data.
+    pub(super) fn line(&self, line: &str) -> anyhow::Result<()> {
+        write(&format!("{line}\n"))
+    }
+
+    /// One JSON document.
+    pub(super) fn object(&self, object: &impl Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_string(object).context("print JSON")?;
+        write(&(text + "\n"))
+    }
+
+    /// What a verb did, or would do.
+    pub(super) fn change(&self, done: &Done, dry_run: bool) -> anyhow::Result<()> {
+        for warning in &done.warnings {
+            complain(&format!("warning: {warning}"));
+        }
+        let would = if dry_run { "would: " } else { "" };
+        if self.json {
+            let Done { line, warnings, steps } = done;
+            return self.object(&serde_json::json!({
+                "schema": 1, "dry_run": dry_run, "change": line, "steps": steps, "warnings": warnings,
+            }));
+        }
+        if self.quiet {
+            return Ok(());
+        }
+        done.steps.iter().try_for_each(|step| self.line(&format!("{would}{step}")))?;
+        self.line(&format!("{would}{}", done.line))
+    }
+
+    /// A pick, as it happens.
+    pub(super) fn pick(
+        &self,
+        name: &Name,
+        pick: &Pick,
+        instance: Option<&Name>,
+        why: &str,
+    ) -> anyhow::Result<()> {
+        let client = std::net::SocketAddr::new(pick.client, pick.client_port);
+        if self.json {
+            return self.object(&serde_json::json!({
+                "client": client, "service": name, "instance": instance, "why": why,
+            }));
+        }
+        let instance = instance.map_or("(nobody)", Name::as_str);
+        self.line(&format!("{client:<24} {name} {instance:<12} {why}"))
+    }
+
+    /// A table, its columns aligned.
+    pub(super) fn table(&self, table: &Table) -> anyhow::Result<()> {
+        write(&table.render(self.color))
+    }
+
+    /// Something to know that is not data.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            complain(text);
+        }
+    }
+
+    /// Why a command failed.
+    pub(super) fn error(&self, error: &anyhow::Error) {
+        let mut causes = error.chain().map(ToString::to_string);
+        complain(&format!("error: {}", causes.next().unwrap_or_default()));
+        causes.for_each(|cause| complain(&format!("  caused by: {cause}")));
+        if let Some(hint) = hint(error) {
+            complain(&format!("hint: {hint}"));
+        }
+    }
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read this has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("write to standard output"),
+    }
+}
+
+fn complain(line: &str) {
+    // Where standard error is closed there is nobody to tell.
+    let _unheard = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Align {
+    Left,
+    Right,
+}
+
+/// Rows under a header.
+#[derive(Debug)]
+pub(super) struct Table {
+    align: Vec<Align>,
+    rows: Vec<(Style, Vec<String>)>,
+}
+
+impl Table {
+    pub(super) fn new(columns: &[(&str, Align)]) -> Self {
+        let header = columns.iter().map(|(name, _)| (*name).into()).collect();
+        Self { align: columns.iter().map(|(_, align)| *align).collect(), rows: vec![(Style::Plain, header)] }
+    }
+
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.styled_row(Style::Plain, cells);
+    }
+
+    pub(super) fn styled_row<const N: usize>(&mut self, style: Style, cells: [String; N]) {
+        self.rows.push((style, cells.into()));
+    }
+
+    fn render(&self, color: bool) -> String {
+        let width = |column: usize| self.rows.iter().map(|(_, cells)| cells[column].chars().count()).max();
+        let widths: Vec<usize> = (0..self.align.len()).filter_map(width).collect();
+        let mut text = String::new();
+        for (style, cells) in &self.rows {
+            let columns = cells.iter().zip(&widths).zip(&self.align);
+            let padded: Vec<String> = columns
+                .map(|((cell, &width), align)| match align {
+                    Align::Left => format!("{cell:<width$}"),
+                    Align::Right => format!("{cell:>width$}"),
+                })
+                .collect();
+            let line = padded.join("  ");
+            match (color, style) {
+                (true, Style::Off) => text.extend(["\x1b[33m", line.trim_end(), "\x1b[0m\n"]),
+                (true, Style::Bad) => text.extend(["\x1b[31m", line.trim_end(), "\x1b[0m\n"]),
+                _ => text.extend([line.trim_end(), "\n"]),
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Align, Style, Table};
+
+    #[test]
+    fn columns_are_aligned_and_colour_is_only_added() {
+        let mut table = Table::new(&[("NAME", Align::Left), ("PICKED", Align::Right)]);
+        table.row(["web".into(), "7".into()]);
+        table.styled_row(Style::Bad, ["canary".into(), "4711".into()]);
+        assert_eq!(table.render(false), "NAME    PICKED\nweb          7\ncanary    4711\n");
+        assert_eq!(table.render(true), "NAME    PICKED\nweb          7\n\x1b[31mcanary    4711\x1b[0m\n");
+    }
+}

@@ -1,0 +1,117 @@
+//! `wocut status [NAME]`
+
+use clap::Args;
+
+use super::{
+    Context,
+    printer::{Align, Style, Table},
+};
+use crate::{
+    model::{Admin, Name},
+    status::{self, InstanceStatus, ServiceStatus},
+};
+
+/// Show services, their instances, and what the kernel counted
+#[derive(Args, Debug)]
+pub(super) struct Status {
+    /// One service
+    name: Option<Name>,
+}
+
+impl Status {
+    pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
+        let printer = context.printer;
+        let status = status::Status::read(&context.host, self.name.as_ref())?;
+        if printer.json() {
+            return printer.object(&status);
+        }
+        if status.services.is_empty() {
+            return printer.line("nothing is attached");
+        }
+        if let Some(reason) = &status.engine_reason {
+            printer.line(&format!("not on ebpf: {reason}"))?;
+        }
+        for service in &status.services {
+            printer.line(&headline(service))?;
+            printer.table(&table(service))?;
+            for instance in &service.instances {
+                if let Some(why) = &instance.refused {
+                    printer.line(&format!("  {} gets no connections: {why}", instance.name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn headline(service: &ServiceStatus) -> String {
+    let listen: Vec<String> = service.listen.iter().map(ToString::to_string).collect();
+    let hook = service.hook.map(|hook| format!("/{hook}")).unwrap_or_default();
+    format!(
+        "{}  {}  engine {}{hook}  policy {}  picks {}  unserved {}",
+        service.name,
+        listen.join(" "),
+        service.engine,
+        service.policy,
+        figure(service.picks),
+        figure(service.unserved),
+    )
+}
+
+fn table(service: &ServiceStatus) -> Table {
+    let mut table = Table::new(&[
+        ("  INSTANCE", Align::Left),
+        ("PLACE", Align::Left),
+        ("WEIGHT", Align::Right),
+        ("ADMIN", Align::Left),
+        ("HEALTH", Align::Left),
+        ("LISTENS", Align::Left),
+        ("SHARE", Align::Right),
+        ("PICKED", Align::Right),
+        ("FAILOVERS", Align::Right),
+        ("ACTIVE", Align::Right),
+        ("TOTAL", Align::Right),
+        ("RECEIVED", Align::Right),
+        ("SENT", Align::Right),
+        ("QUEUE", Align::Right),
+    ]);
+    for instance in &service.instances {
+        let style = match instance {
+            InstanceStatus { listening: Some(false), .. } | InstanceStatus { refused: Some(_), .. } => {
+                Style::Bad
+            }
+            InstanceStatus { admin: Admin::Ready, .. } => Style::Plain,
+            _ => Style::Off,
+        };
+        let place = instance.address.map_or_else(
+            || instance.port.to_string(),
+            |address| std::net::SocketAddr::new(address, instance.port).to_string(),
+        );
+        let listens = instance.listening.map_or("-", |listening| if listening { "yes" } else { "no" });
+        table.styled_row(
+            style,
+            [
+                format!("  {}", instance.name),
+                place,
+                instance.weight.to_string(),
+                instance.admin.to_string(),
+                instance.health.to_string(),
+                listens.into(),
+                format!("{:.1}%", instance.share * 100.0),
+                figure(instance.picked),
+                figure(instance.failovers),
+                figure(instance.active),
+                figure(instance.connections),
+                figure(instance.received_bytes),
+                figure(instance.sent_bytes),
+                figure(instance.accept_queue),
+            ],
+        );
+    }
+    table
+}
+
+/// What an engine cannot know is a dash.
+fn figure(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}

@@ -1,0 +1,29 @@
+//! `wocut weight NAME INSTANCE N`
+
+use clap::Args;
+
+use super::{Context, DryRun};
+use crate::{
+    model::{self, Name},
+    plan::Change,
+};
+
+/// Change an instance's share of the new connections
+#[derive(Args, Debug)]
+pub(super) struct Weight {
+    /// Name of the service
+    name: Name,
+    /// Name of the instance
+    instance: Name,
+    /// 0 to 256; 0 is drain
+    #[arg(allow_negative_numbers = true, value_name = "WEIGHT")]
+    share: model::Weight,
+    #[command(flatten)]
+    dry_run: DryRun,
+}
+
+impl Weight {
+    pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
+        context.change(&self.dry_run, |_, _| Ok(Change::Weight(self.name, self.instance, self.share)))
+    }
+}

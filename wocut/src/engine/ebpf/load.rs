@@ -1,0 +1,127 @@
+//! Brings the programs up: maps, programs, links, each pinned as soon as it exists.
+//!
+//! A kill at any point leaves pins that the next load takes up again. Nothing is attached before its maps are pinned,
+//! so no program ever runs on maps that no command can reach.
+
+use std::{
+    fs::{self, File},
+    io::ErrorKind,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    thread,
+};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Array, MapData},
+    programs::{CgroupAttachMode, Program, SchedClassifier, SkLookup, SockOps, links::FdLink},
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use wocut_common::{ABI_VERSION, Settings, maps};
+
+use super::{offsets::Offsets, pins};
+use crate::sys::{bpffs, cgroup, netns::Netns};
+
+/// The kernel half, built by `cargo xtask build` and checked in.
+static OBJECT: &[u8] = include_bytes_aligned!("wocut.bpf.o");
+
+/// Parses the object for the running kernel, with every map taken from its pin, or pinned if it is new.
+pub(super) fn object(pins: &Path, netns: &Netns) -> anyhow::Result<Ebpf> {
+    // Both read the kernel's type information, which takes 15 ms each.
+    let (mut loader, offsets) = thread::scope(|scope| {
+        let offsets = scope.spawn(Offsets::of_kernel);
+        let loader = EbpfLoader::new();
+        (loader, offsets.join().unwrap_or_default())
+    });
+    let cookie = netns.cookie.unwrap_or(0);
+    loader.override_global("NETNS_COOKIE", &cookie, true);
+    loader.override_global("ACK_BACKLOG_OFFSET", &offsets.ack_backlog, true);
+    loader.override_global("MAX_ACK_BACKLOG_OFFSET", &offsets.max_ack_backlog, true);
+    loader.override_global("FLAGS_OFFSET", &offsets.flags, true);
+    for name in maps::PINNED {
+        loader.map_pin_path(name, pins.join(name));
+    }
+    loader.load(OBJECT).context("create maps")
+}
+
+/// Loads and attaches everything that is not there yet.
+pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
+    // Before Linux 5.11 maps count as locked memory. Where this is refused, the load itself says so.
+    let unlimited = Rlimit { current: None, maximum: None };
+    let _refused = setrlimit(Resource::Memlock, unlimited);
+    bpffs::ensure_mounted()?;
+    match fs::DirBuilder::new().recursive(true).mode(0o700).create(pins) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("make {}", pins.display()));
+        }
+        _ => {}
+    }
+    let mut object = object(pins, netns)?;
+    initialise(&mut object, netns)?;
+
+    let register: &mut SchedClassifier = program(&mut object, pins::REGISTER)?;
+    register.load().context("load program register")?;
+    repin(pins, pins::REGISTER, |path| Ok(register.pin(path)?))?;
+
+    let account: &mut SockOps = program(&mut object, pins::ACCOUNT)?;
+    account.load().context("load program account")?;
+    repin(pins, pins::ACCOUNT, |path| Ok(account.pin(path)?))?;
+    if !pins.join(pins::ACCOUNT_LINK).exists() {
+        let root = cgroup::root()?;
+        let cgroup = File::open(&root).with_context(|| format!("open {}", root.display()))?;
+        let id = account
+            .attach(cgroup, CgroupAttachMode::Single)
+            .with_context(|| format!("attach program account to cgroup {}", root.display()))?;
+        let link = FdLink::try_from(account.take_link(id)?).context("keep the link of program account")?;
+        link.pin(pins.join(pins::ACCOUNT_LINK)).context("pin the link of program account")?;
+    }
+
+    let lookup: &mut SkLookup = program(&mut object, pins::LOOKUP)?;
+    lookup.load().context("load program lookup")?;
+    repin(pins, pins::LOOKUP, |path| Ok(lookup.pin(path)?))?;
+    if !pins.join(pins::LOOKUP_LINK).exists() {
+        let id = lookup.attach(&netns.file).context("attach program lookup to the network namespace")?;
+        let link = FdLink::from(lookup.take_link(id)?);
+        link.pin(pins.join(pins::LOOKUP_LINK)).context("pin the link of program lookup")?;
+    }
+    Ok(())
+}
+
+/// A program of the object.
+pub(super) fn program<'a, P>(object: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error: std::error::Error + Send + Sync + 'static>,
+{
+    let program = object.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
+    program.try_into().with_context(|| format!("program {name} is of another type"))
+}
+
+/// Draws the hash key, once for the life of the maps.
+fn initialise(object: &mut Ebpf, netns: &Netns) -> anyhow::Result<()> {
+    let map = object.map_mut(maps::SETTINGS).context("the object has no settings")?;
+    let mut settings: Array<&mut MapData, Settings> = map.try_into()?;
+    if settings.get(&0, 0)?.abi_version != 0 {
+        return Ok(());
+    }
+    let mut key = [[0u8; 8]; 2];
+    for half in &mut key {
+        rustix::rand::getrandom(half, rustix::rand::GetRandomFlags::empty()).context("draw a hash key")?;
+    }
+    let drawn = Settings {
+        abi_version: ABI_VERSION,
+        reserved: 0,
+        netns_cookie: netns.cookie.unwrap_or(0),
+        hash_key: key.map(u64::from_ne_bytes),
+    };
+    settings.set(0, drawn, 0).context("write the settings")
+}
+
+/// Pins a program, in place of one that an interrupted load left.
+fn repin(pins: &Path, name: &str, pin: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let path = pins.join(name);
+    if path.exists() {
+        fs::remove_file(&path).with_context(|| format!("unpin the old program {name}"))?;
+    }
+    pin(&path).with_context(|| format!("pin program {name}"))
+}

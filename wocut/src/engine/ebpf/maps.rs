@@ -1,0 +1,71 @@
+//! The pinned maps, typed.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use aya::{
+    Pod,
+    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuHashMap, SockHash},
+};
+use wocut_common::{
+    CounterKey, Counters, Instance, InstanceIds, ListenerKey, PortKey, Service, ServiceKey, Table, maps,
+};
+
+/// One value, the slot table.
+pub(super) type TableMap = Array<MapData, Table>;
+
+/// All maps that commands read and write.
+pub(super) struct Maps {
+    pub(super) services: HashMap<MapData, ServiceKey, Service>,
+    pub(super) slots: ArrayOfMaps<MapData, TableMap>,
+    pub(super) instances: HashMap<MapData, u32, Instance>,
+    pub(super) listeners: SockHash<MapData, ListenerKey>,
+    pub(super) ports: HashMap<MapData, PortKey, InstanceIds>,
+    pub(super) counters: PerCpuHashMap<MapData, CounterKey, Counters>,
+}
+
+impl Maps {
+    /// Opens the pins.
+    pub(super) fn open(pins: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            services: open(pins, maps::SERVICES)?,
+            slots: open(pins, maps::SLOTS)?,
+            instances: open(pins, maps::INSTANCES)?,
+            listeners: open(pins, maps::LISTENERS)?,
+            ports: open(pins, maps::PORTS)?,
+            counters: open(pins, maps::COUNTERS)?,
+        })
+    }
+
+    /// A row of counters, summed over the CPUs; `None` if there is none.
+    pub(super) fn count(&self, key: CounterKey) -> anyhow::Result<Option<Counters>> {
+        let per_cpu = match self.counters.get(&key, 0) {
+            Err(MapError::KeyNotFound) => return Ok(None),
+            other => other.context("read counters")?,
+        };
+        let mut sum = Counters::default();
+        per_cpu.iter().for_each(|cpu| sum.add(cpu));
+        Ok(Some(sum))
+    }
+
+    /// Every listening socket that can be picked, by what it is picked as.
+    pub(super) fn listening(&self) -> anyhow::Result<Vec<ListenerKey>> {
+        self.listeners.keys().collect::<Result<_, _>>().context("read map listeners")
+    }
+}
+
+fn open<M>(pins: &Path, name: &str) -> anyhow::Result<M>
+where
+    M: TryFrom<Map, Error: std::error::Error + Send + Sync + 'static>,
+{
+    let path = pins.join(name);
+    let data = MapData::from_pin(&path).with_context(|| format!("open map {}", path.display()))?;
+    Map::from_map_data(data)?.try_into().with_context(|| format!("map {} is of another type", path.display()))
+}
+
+/// All rows of a map.
+pub(super) fn rows<K: Pod + Ord, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+) -> anyhow::Result<std::collections::BTreeMap<K, V>> {
+    map.iter().collect::<Result<_, _>>().context("read a map")
+}

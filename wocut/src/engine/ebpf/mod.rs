@@ -1,0 +1,102 @@
+//! The eBPF engine: programs, links and maps pinned in the BPF file system, and nothing that needs to keep running.
+//!
+//! `load` brings the programs up, `rows` works out what the maps must hold, `sync` makes them hold it, `register`
+//! finds the listeners that were there before, `observe` reads counters, `trace` watches picks.
+
+mod load;
+mod maps;
+mod observe;
+mod offsets;
+mod pins;
+mod register;
+mod rows;
+mod sync;
+pub mod trace;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+pub use self::pins::OtherVersion;
+use super::{Engine, ObservedService};
+use crate::{
+    model::{Name, Protocol, Service},
+    sys::{bpffs, capabilities, netns::Netns},
+};
+
+/// The engine in one network namespace.
+pub struct Ebpf<'a> {
+    netns: &'a Netns,
+    pins: PathBuf,
+}
+
+impl<'a> Ebpf<'a> {
+    /// In this process' namespace.
+    pub fn new(netns: &'a Netns) -> Self {
+        let pins = PathBuf::from(bpffs::ROOT).join("wocut").join(netns.inode.to_string());
+        Self { netns, pins }
+    }
+
+    /// Tries whether this host runs the engine, by loading it. What it loads stays, for [`Engine::apply`] to use.
+    pub fn probe(&self) -> anyhow::Result<()> {
+        self.load().map(drop)
+    }
+
+    /// As [`probe`](Self::probe), but leaves nothing behind that was not there before.
+    pub fn try_out(&self) -> anyhow::Result<()> {
+        let before = pins::exist(&self.pins);
+        let result = self.probe();
+        if !before {
+            pins::remove(&self.pins)?;
+        }
+        result
+    }
+
+    /// Why this engine cannot carry a service that listens there, if it cannot.
+    pub fn cannot_serve(listen: &[crate::model::Listen]) -> Option<String> {
+        let udp = listen.iter().find(|listen| listen.protocol == Protocol::Udp)?;
+        Some(format!("the ebpf engine serves TCP only, not {udp}"))
+    }
+
+    /// Loads what is not loaded yet, and opens the maps. On failure nothing new stays.
+    fn load(&self) -> anyhow::Result<maps::Maps> {
+        if !pins::is_complete(&self.pins, self.netns)? {
+            let before = pins::exist(&self.pins);
+            if let Err(error) = load::load(&self.pins, self.netns) {
+                if !before {
+                    pins::remove(&self.pins)?;
+                }
+                let missing = capabilities::missing_for_ebpf();
+                if missing.is_empty() {
+                    return Err(error);
+                }
+                return Err(error.context(format!("{} missing", missing.join(", "))));
+            }
+        }
+        maps::Maps::open(&self.pins)
+    }
+}
+
+impl Engine for Ebpf<'_> {
+    fn apply(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>> {
+        if services.is_empty() {
+            pins::remove(&self.pins).context("unload the ebpf engine")?;
+            return Ok(Vec::new());
+        }
+        let mut maps = self.load().context("load the ebpf engine")?;
+        sync::sync(&mut maps, &self.pins, services).context("bring the ebpf engine's maps up to date")
+    }
+
+    fn dry_run(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>> {
+        let now = if pins::exist(&self.pins) { Some(maps::Maps::open(&self.pins)?) } else { None };
+        sync::describe(now.as_ref(), services)
+    }
+
+    fn observe(&self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>> {
+        if services.is_empty() {
+            return Ok(Vec::new());
+        }
+        let maps = maps::Maps::open(&self.pins).context("open the ebpf engine's maps")?;
+        observe::observe(&maps, services)
+    }
+}

@@ -1,0 +1,75 @@
+//! What the engine keeps in the BPF file system, under one directory a network namespace.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use aya::maps::{Array, Map, MapData};
+use wocut_common::{ABI_VERSION, Settings, maps};
+
+use crate::sys::netns::Netns;
+
+/// The programs, each pinned under its name.
+pub(super) const LOOKUP: &str = "lookup";
+pub(super) const ACCOUNT: &str = "account";
+pub(super) const REGISTER: &str = "register";
+/// The links that keep `lookup` on the namespace and `account` on the cgroup.
+pub(super) const LOOKUP_LINK: &str = "lookup_link";
+pub(super) const ACCOUNT_LINK: &str = "account_link";
+
+/// The maps in place are laid out by another version of wocut.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is of another version of wocut: its layout is version {found}, this one's is {ABI_VERSION}", .pins.display())]
+pub struct OtherVersion {
+    pins: PathBuf,
+    found: u32,
+}
+
+/// Whether anything is pinned.
+pub(super) fn exist(pins: &Path) -> bool {
+    pins.exists()
+}
+
+/// Whether everything is pinned and of this version. Pins of a namespace that is gone, whose inode number has come
+/// back, are removed.
+pub(super) fn is_complete(pins: &Path, netns: &Netns) -> anyhow::Result<bool> {
+    let Some(settings) = settings(pins)? else { return Ok(false) };
+    if settings.abi_version != 0 && settings.abi_version != ABI_VERSION {
+        return Err(OtherVersion { pins: pins.into(), found: settings.abi_version }.into());
+    }
+    if settings.abi_version != 0 && settings.netns_cookie != netns.cookie.unwrap_or(0) {
+        remove(pins)?;
+        return Ok(false);
+    }
+    let names = maps::PINNED.into_iter().chain([LOOKUP, ACCOUNT, REGISTER, LOOKUP_LINK, ACCOUNT_LINK]);
+    Ok(settings.abi_version != 0 && names.into_iter().all(|name| pins.join(name).exists()))
+}
+
+fn settings(pins: &Path) -> anyhow::Result<Option<Settings>> {
+    let path = pins.join(maps::SETTINGS);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let map = Map::from_map_data(MapData::from_pin(&path).context("open the pinned settings")?)?;
+    let settings: Array<MapData, Settings> =
+        map.try_into().with_context(|| format!("{} is not a map of wocut's", path.display()))?;
+    Ok(Some(settings.get(&0, 0).context("read the pinned settings")?))
+}
+
+/// Takes everything away: the links first, so that traffic goes its old way before anything else is gone.
+pub(super) fn remove(pins: &Path) -> anyhow::Result<()> {
+    let absent = |result: std::io::Result<()>| match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    for link in [LOOKUP_LINK, ACCOUNT_LINK] {
+        absent(fs::remove_file(pins.join(link))).with_context(|| format!("unpin {link}"))?;
+    }
+    absent(fs::remove_dir_all(pins)).with_context(|| format!("remove {}", pins.display()))?;
+    // The directory of all namespaces goes with the last one.
+    let _in_use = pins.parent().map(fs::remove_dir);
+    Ok(())
+}

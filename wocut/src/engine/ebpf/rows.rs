@@ -1,0 +1,160 @@
+//! What the maps must hold for the wanted services: pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::IpAddr,
+};
+
+use wocut_common::{
+    CounterKey, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Instance, InstanceIds, MAX_MEMBERS, MAX_SHARED,
+    ON_EMPTY_PASS, ON_EMPTY_REJECT, PROTOCOL_TCP, PortKey, SLOTS, Service, ServiceKey, Table,
+};
+
+use crate::{
+    model::{self, Admin, Health, Name, OnEmpty},
+    plan::{Member, fill},
+};
+
+/// Rows by map. Slot tables are apart, in [`table`]: they are large, and most are right already.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) services: BTreeMap<ServiceKey, Service>,
+    pub(super) instances: BTreeMap<u32, Instance>,
+    pub(super) ports: BTreeMap<PortKey, InstanceIds>,
+    pub(super) counters: BTreeSet<CounterKey>,
+}
+
+impl Rows {
+    pub(super) fn of(services: &[(&Name, &model::Service)]) -> Self {
+        let mut rows = Self::default();
+        let mut by_port: BTreeMap<u16, Vec<(u32, Option<IpAddr>)>> = BTreeMap::new();
+        for (_, service) in services {
+            let fingerprint = fingerprint(service);
+            for listen in &service.listen {
+                for address in listen.addresses() {
+                    let (family, address) = family_and_bytes(Some(address));
+                    let key = ServiceKey { address, port: listen.port, family, protocol: PROTOCOL_TCP };
+                    rows.services.insert(key, Service { index: service.index, reserved: 0, fingerprint });
+                }
+            }
+            rows.counters.insert(CounterKey { service: service.index, instance: 0 });
+            for instance in &service.instances {
+                rows.instances.insert(instance.id, record(service.index, instance));
+                rows.counters.insert(CounterKey { service: service.index, instance: instance.id });
+                let spec = &instance.spec;
+                by_port.entry(spec.port).or_default().push((instance.id, spec.address));
+            }
+        }
+        for (port, instances) in by_port {
+            rows.listen_at(port, &instances);
+        }
+        rows
+    }
+
+    /// Which of the instances on a port each kind of listener there serves. See [`crate::sys::listeners`], which
+    /// asks the same of a listener that is there already.
+    fn listen_at(&mut self, port: u16, instances: &[(u32, Option<IpAddr>)]) {
+        let mut put = |key: PortKey, serves: &dyn Fn(Option<IpAddr>) -> bool| {
+            let mut ids = InstanceIds::default();
+            let served = instances.iter().filter(|(_, address)| serves(*address));
+            for (place, (id, _)) in ids.iter_mut().zip(served.take(MAX_SHARED)) {
+                *place = *id;
+            }
+            if ids != InstanceIds::default() {
+                self.ports.insert(key, ids);
+            }
+        };
+        put(PortKey::other_address(port), &|address| address.is_none());
+        put(PortKey::any_address(port, FAMILY_V4), &|address| address.is_none_or(|a| a.is_ipv4()));
+        // A listener on every IPv6 address is mostly dual-stack, and serves IPv4 as well.
+        put(PortKey::any_address(port, FAMILY_V6), &|_| true);
+        for (_, named) in instances {
+            if named.is_some() {
+                let (family, address) = family_and_bytes(*named);
+                put(PortKey { address, port, family, reserved: 0 }, &|a| a.is_none() || a == *named);
+            }
+        }
+    }
+}
+
+fn record(service: u32, instance: &model::Instance) -> Instance {
+    let spec = &instance.spec;
+    let (family, address) = family_and_bytes(spec.address);
+    let state = match instance.admin {
+        Admin::Ready => 0,
+        Admin::Drain => 1,
+        Admin::Maint => 2,
+    };
+    let health = match instance.health {
+        Health::Unknown => 0,
+        Health::Up => 1,
+        Health::Down => 2,
+    };
+    Instance {
+        address,
+        port: spec.port,
+        family,
+        state,
+        health,
+        reserved: 0,
+        weight: spec.weight.get(),
+        service,
+    }
+}
+
+/// As the kernel half writes it.
+pub(super) fn family_and_bytes(address: Option<IpAddr>) -> (u8, [u8; 16]) {
+    match address {
+        None => (FAMILY_ANY, [0; 16]),
+        Some(IpAddr::V6(v6)) => (FAMILY_V6, v6.octets()),
+        Some(IpAddr::V4(v4)) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&v4.octets());
+            (FAMILY_V4, bytes)
+        }
+    }
+}
+
+/// Tells slot tables apart without reading them. Never 0, which marks a table that is being replaced.
+pub(super) fn fingerprint(service: &model::Service) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (service.on_empty == OnEmpty::Reject).hash(&mut hasher);
+    for instance in service.eligible() {
+        (instance.id, instance.spec.address, instance.spec.port, instance.spec.weight.get())
+            .hash(&mut hasher);
+    }
+    hasher.finish() | 1
+}
+
+/// The slot table of a service.
+#[expect(clippy::large_stack_arrays, reason = "128 KiB, once, and then it is in a box")]
+pub(super) fn table(service: &model::Service) -> Box<Table> {
+    let eligible: Vec<&model::Instance> = service.eligible().take(MAX_MEMBERS).collect();
+    let members: Vec<Member> = eligible.iter().map(|instance| member(instance)).collect();
+    let len = u32::try_from(members.len()).unwrap_or(0);
+    let mut table = Box::new(Table {
+        len,
+        mask: len.next_power_of_two() - 1,
+        on_empty: match service.on_empty {
+            OnEmpty::Pass => ON_EMPTY_PASS,
+            OnEmpty::Reject => ON_EMPTY_REJECT,
+        },
+        members: [0; MAX_MEMBERS],
+        slots: [0; SLOTS],
+    });
+    for (place, instance) in table.members.iter_mut().zip(eligible) {
+        *place = instance.id;
+    }
+    for (place, member) in table.slots.iter_mut().zip(fill(&members)) {
+        *place = member;
+    }
+    table
+}
+
+/// The same place prefers the same slots on every host and after every restart.
+fn member(instance: &model::Instance) -> Member {
+    let mut hasher = DefaultHasher::new();
+    (instance.spec.address, instance.spec.port).hash(&mut hasher);
+    Member { identity: hasher.finish(), weight: instance.spec.weight.get() }
+}

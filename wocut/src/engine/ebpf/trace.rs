@@ -1,0 +1,132 @@
+//! Watches picks as they happen.
+//!
+//! The `trace` program is a second one on the same hook. Its link is held by this process alone: while nobody watches
+//! there is no program to run, and a watcher that is killed leaves nothing behind.
+
+use std::{net::IpAddr, os::fd::AsFd as _};
+
+use anyhow::Context as _;
+use aya::programs::SkLookup;
+use aya_log::EbpfLogger;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+
+use super::{Ebpf, load, pins};
+
+/// A pick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// Index of the service.
+    pub service: u32,
+    /// Who connects.
+    pub client: IpAddr,
+    /// From which port.
+    pub client_port: u16,
+    /// Port of the instance that got it; `None` if nobody did.
+    pub port: Option<u16>,
+    /// Id of the instance that the hash chose first; 0 if there was none to choose.
+    pub first_choice: u32,
+    /// What became of that.
+    pub became: Outcome,
+}
+
+/// What became of offering a connection to an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has it.
+    Taken,
+    /// It has no listener for the client's address family.
+    Absent,
+    /// Its accept queue is full.
+    Full,
+    /// The kernel would not assign its listener.
+    Refused,
+}
+
+/// Calls `seen` with each pick, until it says to stop. `ready` is called once picks are being seen.
+pub fn watch(
+    engine: &Ebpf<'_>,
+    ready: impl FnOnce() -> anyhow::Result<()>,
+    seen: impl Fn(Pick) -> bool + Send + Sync,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(pins::is_complete(&engine.pins, engine.netns)?, "the ebpf engine is not loaded here");
+    let mut object = load::object(&engine.pins, engine.netns)?;
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let sink = Sink { seen, done: &done };
+    let mut logger = EbpfLogger::init_with_logger(&mut object, sink).context("open the ring buffer")?;
+    let trace: &mut SkLookup = load::program(&mut object, "trace")?;
+    trace.load().context("load program trace")?;
+    trace.attach(&engine.netns.file).context("attach program trace to the network namespace")?;
+    ready()?;
+    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+        let fd = logger.as_fd();
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], None) {
+            Err(Errno::INTR) | Ok(_) => logger.flush(),
+            Err(errno) => return Err(std::io::Error::from(errno)).context("wait for picks"),
+        }
+    }
+    Ok(())
+}
+
+/// Turns the program's lines back into picks.
+struct Sink<'a, F> {
+    seen: F,
+    done: &'a std::sync::atomic::AtomicBool,
+}
+
+impl<F: Fn(Pick) -> bool + Send + Sync> log::Log for Sink<'_, F> {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = record.args().to_string();
+        if let Some(pick) = parse(&line)
+            && !(self.seen)(pick)
+        {
+            self.done.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn parse(line: &str) -> Option<Pick> {
+    let mut words = line.split_whitespace();
+    let mut next = || words.next();
+    Some(Pick {
+        service: next()?.parse().ok()?,
+        client: next()?.parse().ok()?,
+        client_port: next()?.parse().ok()?,
+        port: next()?.parse().ok().filter(|port| *port != 0),
+        first_choice: next()?.parse().ok()?,
+        became: match next()? {
+            "0" => Outcome::Taken,
+            "1" => Outcome::Absent,
+            "2" => Outcome::Full,
+            _ => Outcome::Refused,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, Pick, parse};
+
+    #[test]
+    fn lines_of_the_program_are_read() {
+        let pick = Pick {
+            service: 0,
+            client: [10, 0, 0, 2].into(),
+            client_port: 40112,
+            port: Some(8002),
+            first_choice: 7,
+            became: Outcome::Full,
+        };
+        assert_eq!(parse("0 10.0.0.2 40112 8002 7 2"), Some(pick));
+        assert_eq!(parse("0 fd00::2 1 0 7 1").and_then(|pick| pick.port), None);
+        assert_eq!(parse("not a pick"), None);
+    }
+}

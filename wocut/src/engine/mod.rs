@@ -1,0 +1,51 @@
+//! Engines make the kernel match a plan, and say what the kernel does.
+
+pub mod ebpf;
+pub mod iptables;
+
+use crate::model::{Name, Service};
+
+/// What an engine can do with the services that it carries.
+pub trait Engine {
+    /// Makes the kernel hold exactly these services of this engine, whatever it held before; with none, leaves
+    /// nothing behind. Each service changes in one step. Open connections stay.
+    ///
+    /// Returns warnings: what could not be done for single instances or families.
+    fn apply(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>>;
+
+    /// What [`apply`](Self::apply) would do, for people: a line each, nothing if all is as wanted.
+    fn dry_run(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>>;
+
+    /// What the kernel says of these services, in their order.
+    fn observe(&self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>>;
+}
+
+/// What an engine knows of a service. `None`: this engine cannot know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ObservedService {
+    /// Picks made.
+    pub picks: Option<u64>,
+    /// Picks that found no instance.
+    pub unserved: Option<u64>,
+    /// In the order of the service's instances.
+    pub instances: Vec<ObservedInstance>,
+}
+
+/// What an engine knows of an instance. `None`: this engine cannot know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ObservedInstance {
+    /// Picks that chose it.
+    pub picked: Option<u64>,
+    /// Picks that passed it over because it could not take the connection.
+    pub failovers: Option<u64>,
+    /// Connections open now.
+    pub active: Option<u64>,
+    /// Connections since it was added.
+    pub connections: Option<u64>,
+    /// Bytes from clients, on connections that have ended.
+    pub received_bytes: Option<u64>,
+    /// Bytes to clients, on connections that have ended.
+    pub sent_bytes: Option<u64>,
+    /// Why a daemon that listens gets no connections all the same.
+    pub refused: Option<String>,
+}

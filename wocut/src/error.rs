@@ -1,0 +1,57 @@
+//! What an error means for the exit code, and what helps.
+
+use crate::{engine::ebpf::OtherVersion, model::ParseError, plan::ChangeError};
+
+/// Nothing that the command needs is attached or running.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotAttached(pub String);
+
+/// The command line makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// The exit code for an error: 1 failed, 2 usage, 3 not attached, 4 no such service or instance, 5 conflict.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of).unwrap_or(1)
+}
+
+fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(change) = cause.downcast_ref::<ChangeError>() {
+        return Some(match change {
+            ChangeError::Usage(_) => 2,
+            ChangeError::NoService(_) | ChangeError::NoInstance(..) => 4,
+            ChangeError::Conflict { .. } => 5,
+        });
+    }
+    let usage = cause.is::<Usage>() || cause.is::<ParseError>();
+    usage
+        .then_some(2)
+        .or_else(|| cause.is::<NotAttached>().then_some(3))
+        .or_else(|| cause.is::<OtherVersion>().then_some(5))
+}
+
+/// What the user can do about an error.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(change) = cause.downcast_ref::<ChangeError>() {
+            return match change {
+                ChangeError::NoService(_) => Some("`wocut list` shows what is attached".into()),
+                ChangeError::NoInstance(service, _) => {
+                    Some(format!("`wocut status {service}` shows its instances"))
+                }
+                ChangeError::Conflict { forceable: true, .. } => {
+                    Some("`--force` puts the new one in its place".into())
+                }
+                _ => None,
+            };
+        }
+        if cause.is::<OtherVersion>() {
+            return Some("that version's `wocut detach --all` removes it".into());
+        }
+        let io = cause.downcast_ref::<std::io::Error>()?;
+        (io.kind() == std::io::ErrorKind::PermissionDenied)
+            .then(|| "run it as root; `wocut doctor` says which capabilities are missing".into())
+    })
+}

@@ -1,0 +1,244 @@
+//! One command, from lock to kernel.
+//!
+//! Lock, read what is wanted, change it, write it, make the kernel match; an error puts both back. A kill at any
+//! point leaves a state file that says what is wanted and that the kernel may not match; whichever command comes
+//! next makes it match first.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow};
+
+use crate::{
+    engine::{Engine, ObservedService, ebpf::Ebpf, iptables::Iptables},
+    model::{EngineChoice, EngineKind, Listen, Name, Service, Wanted},
+    plan::{Change, ChangeError},
+    sys::{lock::DirLock, netns::Netns, reserved_ports},
+};
+
+/// Where the state files are, one a network namespace.
+const RUN: &str = "/run/wocut";
+
+/// This host, as seen from one network namespace.
+#[derive(Debug)]
+pub struct Host {
+    netns: Netns,
+}
+
+/// What a change did.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// One line that says what changed, or that nothing did.
+    pub line: String,
+    /// What could not be done for single instances.
+    pub warnings: Vec<String>,
+    /// What a dry run would do to the kernel, or a verbose change did.
+    pub steps: Vec<String>,
+}
+
+impl Host {
+    /// Enters the namespace, if one is given.
+    pub fn enter(netns: Option<&str>) -> anyhow::Result<Self> {
+        Ok(Self { netns: Netns::enter(netns)? })
+    }
+
+    /// The network namespace.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// What is wanted here.
+    pub fn wanted(&self) -> anyhow::Result<Wanted> {
+        let path = self.state_path();
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Wanted::empty(self.netns.cookie)),
+            other => other.with_context(|| format!("read state file {}", path.display()))?,
+        };
+        let wanted: Wanted =
+            serde_json::from_str(&text).with_context(|| format!("read state file {}", path.display()))?;
+        if wanted.schema != Wanted::SCHEMA {
+            return Err(anyhow!(
+                "state file {} has schema {}, not {}",
+                path.display(),
+                wanted.schema,
+                Wanted::SCHEMA
+            ));
+        }
+        // The inode number of a namespace that is gone has come back.
+        let is_ours = wanted.netns_cookie == self.netns.cookie;
+        Ok(if is_ours { wanted } else { Wanted::empty(self.netns.cookie) })
+    }
+
+    /// Makes a change, or says what it would do. `change` sees the wanted state that it will be made on; `verbose`
+    /// also asks for the steps of a real change.
+    pub fn change(
+        &self,
+        dry_run: bool,
+        verbose: bool,
+        change: impl FnOnce(&Self, &Wanted) -> anyhow::Result<Change>,
+    ) -> anyhow::Result<Done> {
+        let _lock = DirLock::wait(Path::new(RUN))?;
+        let mut before = self.wanted()?;
+        if before.unfinished && !dry_run {
+            self.reach(before).context("finish what an interrupted command began")?;
+            before = self.wanted()?;
+        }
+        let mut after = before.clone();
+        let change = change(self, &before)?;
+        let everything = matches!(change, Change::DetachAll);
+        let line = change.apply(&mut after)?;
+        if everything {
+            after.engines.insert(EngineKind::Ebpf);
+        }
+        after.engines.extend(after.services.values().map(|service| service.engine));
+        let steps = if dry_run || verbose { self.dry_run(&after)? } else { Vec::new() };
+        if dry_run {
+            return Ok(Done { line, steps, ..Done::default() });
+        }
+        let warnings = self.reach(after).map_err(|error| match self.reach(before.clone()) {
+            Ok(_) => error,
+            Err(again) => error.context(format!("and the state before could not be restored: {again:#}")),
+        })?;
+        self.note_shares(&before)?;
+        Ok(Done { line, warnings, steps })
+    }
+
+    /// Writes down what is wanted and makes the kernel match.
+    fn reach(&self, mut wanted: Wanted) -> anyhow::Result<Vec<String>> {
+        let ports = wanted.service_ports();
+        let stale: BTreeSet<u16> = wanted.reserved_ports.difference(&ports).copied().collect();
+        // What is claimed here is taken back later, so it is written before it is done, and struck out after.
+        let missing = reserved_ports::missing(&ports);
+        wanted.reserved_ports.extend(missing.as_ref().into_iter().flatten());
+        wanted.unfinished = true;
+        self.write(&wanted)?;
+
+        let mut warnings = Vec::new();
+        for kind in wanted.engines.clone() {
+            warnings.extend(self.engine(kind).apply(&wanted.on(kind))?);
+        }
+        // A container may not write this setting; the service works without.
+        if let Err(error) = missing.and_then(|missing| reserved_ports::change(&missing, &stale)) {
+            warnings.push(format!("service ports are not reserved: {error:#}"));
+        }
+
+        wanted.reserved_ports.retain(|port| ports.contains(port));
+        wanted.engines = wanted.services.values().map(|service| service.engine).collect();
+        wanted.unfinished = false;
+        self.write(&wanted)?;
+        Ok(warnings)
+    }
+
+    fn dry_run(&self, after: &Wanted) -> anyhow::Result<Vec<String>> {
+        let mut steps = Vec::new();
+        for &kind in &after.engines {
+            steps.extend(self.engine(kind).dry_run(&after.on(kind))?);
+        }
+        Ok(steps)
+    }
+
+    /// Notes how often each instance had been picked when its service's shares changed: `stats` counts from there.
+    fn note_shares(&self, before: &Wanted) -> anyhow::Result<()> {
+        let shares = |service: &Service| -> Vec<(u32, u16)> {
+            service.eligible().map(|instance| (instance.id, instance.spec.weight.get())).collect()
+        };
+        let mut wanted = self.wanted()?;
+        let changed = |name: &Name, now: &Service| {
+            before.services.get(name).is_some_and(|old| shares(old) != shares(now))
+        };
+        if !wanted.services.iter().any(|(name, service)| changed(name, service)) {
+            return Ok(());
+        }
+        let observed = self.observe(&wanted)?;
+        for ((name, service), seen) in wanted.services.iter_mut().zip(observed) {
+            if changed(name, service) {
+                for (instance, seen) in service.instances.iter_mut().zip(seen.instances) {
+                    instance.picked_before = seen.picked.unwrap_or(0);
+                }
+            }
+        }
+        self.write(&wanted)
+    }
+
+    /// What the kernel says of the wanted services, in their order.
+    pub fn observe(&self, wanted: &Wanted) -> anyhow::Result<Vec<ObservedService>> {
+        let mut observed = Vec::new();
+        for kind in [EngineKind::Ebpf, EngineKind::Iptables] {
+            let services = wanted.on(kind);
+            if !services.is_empty() {
+                let found = self.engine(kind).observe(&services)?;
+                observed.extend(services.into_iter().map(|(name, _)| name).zip(found));
+            }
+        }
+        observed.sort_by_key(|(name, _)| *name);
+        Ok(observed.into_iter().map(|(_, service)| service).collect())
+    }
+
+    /// The engine for a new service, and why it is not eBPF if that was tried.
+    pub fn choose(
+        &self,
+        choice: EngineChoice,
+        listen: &[Listen],
+    ) -> anyhow::Result<(EngineKind, Option<String>)> {
+        let ebpf = || match Ebpf::cannot_serve(listen) {
+            Some(reason) => Err(anyhow!(reason)),
+            None => Ebpf::new(&self.netns).probe(),
+        };
+        match choice {
+            EngineChoice::Only(EngineKind::Ebpf) => {
+                ebpf().context("the ebpf engine does not work here")?;
+                Ok((EngineKind::Ebpf, None))
+            }
+            EngineChoice::Only(EngineKind::Iptables) => {
+                Iptables::probe().context("the iptables engine does not work here")?;
+                Ok((EngineKind::Iptables, None))
+            }
+            EngineChoice::Auto => {
+                let Err(refused) = ebpf() else { return Ok((EngineKind::Ebpf, None)) };
+                match Iptables::probe() {
+                    Ok(()) => Ok((EngineKind::Iptables, Some(format!("{refused:#}")))),
+                    Err(error) => {
+                        Err(anyhow!("no engine works here: ebpf: {refused:#}; iptables: {error:#}"))
+                    }
+                }
+            }
+        }
+    }
+
+    fn engine(&self, kind: EngineKind) -> Box<dyn Engine + '_> {
+        match kind {
+            EngineKind::Ebpf => Box::new(Ebpf::new(&self.netns)),
+            EngineKind::Iptables => Box::new(Iptables::new()),
+        }
+    }
+
+    fn state_path(&self) -> PathBuf {
+        Path::new(RUN).join(format!("{}.json", self.netns.inode))
+    }
+
+    /// Replaces the state file in one step, or removes it when nothing is wanted or held any more.
+    fn write(&self, wanted: &Wanted) -> anyhow::Result<()> {
+        let path = self.state_path();
+        let context = || format!("write state file {}", path.display());
+        if wanted.services.is_empty() && wanted.engines.is_empty() && wanted.reserved_ports.is_empty() {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(context),
+                _ => Ok(()),
+            };
+        }
+        let draft = path.with_extension("json.new");
+        let mut file = fs::File::create(&draft).with_context(context)?;
+        serde_json::to_writer_pretty(&mut file, wanted).with_context(context)?;
+        file.write_all(b"\n").and_then(|()| file.sync_data()).with_context(context)?;
+        fs::rename(&draft, &path).with_context(context)
+    }
+}
+
+/// The service of that name.
+pub fn service<'a>(wanted: &'a Wanted, name: &Name) -> Result<&'a Service, ChangeError> {
+    wanted.services.get(name).ok_or_else(|| ChangeError::NoService(name.clone()))
+}

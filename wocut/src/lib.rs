@@ -1,0 +1,23 @@
+//! Hands every new connection on one service port to one of many local instances, in the kernel.
+//!
+//! In reading order:
+//!
+//! * [`model`]: what a user asks for, as types.
+//! * [`plan`]: what a change makes of the wanted state, and the slot tables. Pure.
+//! * [`engine`]: makes the kernel match, in eBPF or in iptables rules, and reads back what it counted.
+//! * [`host`]: one command from lock to kernel and back; the state file.
+//! * [`status`]: wanted state and what the kernel says of it, as one picture.
+//! * [`doctor`]: what this host can run.
+//! * [`cli`]: one file a command; `printer` decides every byte written.
+//! * [`error`]: exit codes and hints.
+//! * [`sys`]: calls of the operating system.
+
+pub mod cli;
+pub mod doctor;
+pub mod engine;
+pub mod error;
+pub mod host;
+pub mod model;
+pub mod plan;
+pub mod status;
+pub mod sys;

@@ -1,0 +1,208 @@
+//! A service, and everything that is wanted in one network namespace.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Instance, Listen, Name, ParseError, Protocol};
+
+/// What carries a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// Programs in the kernel.
+    Ebpf,
+    /// Rules in the mangle and nat tables.
+    Iptables,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ebpf => "ebpf",
+            Self::Iptables => "iptables",
+        })
+    }
+}
+
+/// How a pick is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// By weight, at random, and nobody outside can tell or steer it.
+    #[default]
+    Random,
+}
+
+impl FromStr for Policy {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "random" => Ok(Self::Random),
+            _ => Err(ParseError::new(text, "a policy", "it is `random`")),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Random => "random",
+        })
+    }
+}
+
+/// What becomes of a new connection when no instance can take it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnEmpty {
+    /// It goes to whatever listens on the service port itself.
+    #[default]
+    Pass,
+    /// The client is refused.
+    Reject,
+}
+
+impl FromStr for OnEmpty {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "pass" => Ok(Self::Pass),
+            "reject" => Ok(Self::Reject),
+            _ => Err(ParseError::new(text, "what to do on empty", "it is `pass` or `reject`")),
+        }
+    }
+}
+
+impl fmt::Display for OnEmpty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Reject => "reject",
+        })
+    }
+}
+
+/// One service port, or several, and the instances behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Place in the kernel's tables; free again when the service is gone.
+    pub index: u32,
+    /// What carries it.
+    pub engine: EngineKind,
+    /// Why it is not on eBPF, when that was tried and refused.
+    pub engine_reason: Option<String>,
+    /// Where it takes connections: at least one.
+    pub listen: Vec<Listen>,
+    /// How a pick is made.
+    pub policy: Policy,
+    /// When nobody can serve.
+    pub on_empty: OnEmpty,
+    /// At least one, at most [`wocut_common::MAX_MEMBERS`].
+    pub instances: Vec<Instance>,
+}
+
+impl Service {
+    /// The instance of that name.
+    pub fn instance(&self, name: &Name) -> Option<&Instance> {
+        self.instances.iter().find(|instance| instance.spec.name == *name)
+    }
+
+    /// The instances that may be given new connections.
+    pub fn eligible(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.iter().filter(|instance| instance.is_eligible())
+    }
+}
+
+/// Everything that is wanted in one network namespace: what the state file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// 1.
+    pub schema: u32,
+    /// Cookie of the namespace, where the kernel has one: inode numbers come back, cookies do not.
+    pub netns_cookie: Option<u64>,
+    /// Whether the kernel may not match yet: a command wrote this down and has not said that it got there.
+    pub unfinished: bool,
+    /// The id that the next instance gets.
+    pub next_instance: u32,
+    /// Service ports that this state put into `ip_local_reserved_ports`.
+    pub reserved_ports: BTreeSet<u16>,
+    /// Engines that may hold something in the kernel, also when no service is on them any more.
+    pub engines: BTreeSet<EngineKind>,
+    /// By name.
+    pub services: BTreeMap<Name, Service>,
+}
+
+impl Wanted {
+    /// The layout that this binary reads and writes.
+    pub const SCHEMA: u32 = 1;
+
+    /// Nothing is wanted.
+    pub fn empty(netns_cookie: Option<u64>) -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            netns_cookie,
+            unfinished: false,
+            next_instance: 1,
+            reserved_ports: BTreeSet::new(),
+            engines: BTreeSet::new(),
+            services: BTreeMap::new(),
+        }
+    }
+
+    /// The services on one engine.
+    pub fn on(&self, engine: EngineKind) -> Vec<(&Name, &Service)> {
+        self.services.iter().filter(|(_, service)| service.engine == engine).collect()
+    }
+
+    /// The service ports that the kernel must not give to outgoing connections.
+    pub fn service_ports(&self) -> BTreeSet<u16> {
+        let listens = self.services.values().flat_map(|service| &service.listen);
+        listens.filter(|listen| listen.protocol == Protocol::Tcp).map(|listen| listen.port).collect()
+    }
+}
+
+/// `--engine`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// eBPF where it works, else iptables.
+    #[default]
+    Auto,
+    /// That one or none.
+    Only(EngineKind),
+}
+
+impl EngineChoice {
+    /// Whether a service that is on this engine may stay there.
+    pub fn allows(self, engine: EngineKind) -> bool {
+        matches!(self, Self::Auto) || self == Self::Only(engine)
+    }
+}
+
+impl FromStr for EngineChoice {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "ebpf" => Ok(Self::Only(EngineKind::Ebpf)),
+            "iptables" => Ok(Self::Only(EngineKind::Iptables)),
+            _ => Err(ParseError::new(text, "an engine", "it is `auto`, `ebpf` or `iptables`")),
+        }
+    }
+}
+
+impl fmt::Display for EngineChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::Only(kind) => kind.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What a change makes of the wanted state, and what the kernel must hold for it. Pure: no I/O, no clock.
+
+mod change;
+mod slots;
+
+pub use change::{Change, ChangeError};
+pub use slots::{Member, fill, shares};

@@ -1,0 +1,10 @@
+//! The only calls of the operating system outside the engines.
+
+pub mod bpf;
+pub mod bpffs;
+pub mod capabilities;
+pub mod cgroup;
+pub mod listeners;
+pub mod lock;
+pub mod netns;
+pub mod reserved_ports;
