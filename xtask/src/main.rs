@@ -1,0 +1,63 @@
+//! `cargo xtask`: what the project does besides compiling, one file a subcommand.
+
+mod apt;
+mod build;
+mod check;
+mod check_ebpf;
+mod command;
+mod debian;
+mod demo;
+mod ebpf;
+mod rust_src;
+mod say;
+mod strip;
+mod sysroot;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", about, version)]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Build(build::Args),
+    /// Check format, lints and the checked-in eBPF object, as CI does before it runs a test
+    Check,
+    CheckEbpf(check_ebpf::Args),
+    Test(test::Args),
+    /// Show wocut at work on four web servers, then take everything down
+    Demo,
+}
+
+fn main() -> ExitCode {
+    match run(Xtask::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::say(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Build(args) => build::run(&workspace, &args),
+        Task::Check => check::run(&workspace),
+        Task::CheckEbpf(args) => check_ebpf::run(&workspace, &args),
+        Task::Test(args) => test::run(&workspace, &args),
+        Task::Demo => demo::run(&workspace),
+    }
+}

@@ -1,0 +1,77 @@
+//! `cargo xtask test`: every test, including those that need root, network namespaces and real daemons.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::apt::{self, Program};
+use crate::command;
+use crate::workspace::Workspace;
+
+/// Run the unit tests and the integration tests.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run only the tests with one of these texts in their names
+    filter: Vec<String>,
+    /// Run the unit tests only: no root, nothing to install
+    #[arg(long)]
+    unit: bool,
+}
+
+/// What the integration tests run.
+const PROGRAMS: &[Program] = &[
+    Program::new("ip", "iproute2", "network namespaces and links"),
+    Program::new("ss", "iproute2", "looks at sockets"),
+    Program::new("nsenter", "util-linux", "runs a program inside a namespace"),
+    Program::new("setpriv", "util-linux", "takes capabilities away"),
+    Program::new("capsh", "libcap2-bin", "shows capabilities"),
+    Program::new("iptables", "iptables", "the iptables engine, both flavours"),
+    Program::new("conntrack", "conntrack", "looks at and deletes connection tracking entries"),
+    Program::new("bpftool", "bpftool", "looks at programs and maps, as users do"),
+    Program::new("python3", "python3-minimal", "instances that misbehave in a chosen way"),
+    Program::new("curl", "curl", "an HTTP client"),
+    Program::new("wrk", "wrk", "HTTP clients in great number"),
+    Program::new("socat", "socat", "UDP, and odd sockets"),
+    Program::new("openssl", "openssl", "TLS instances and clients"),
+    Program::new("nginx", "nginx-light", "a daemon that reloads and uses SO_REUSEPORT"),
+    Program::new("haproxy", "haproxy", "a daemon to balance, and one to compare with"),
+];
+
+/// Variables that a test looks at; sudo hands none on.
+const HANDED_ON: [&str; 4] = ["CI", "PATH", "RUST_BACKTRACE", "RUST_LOG"];
+
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    unit(workspace, args)?;
+    if args.unit {
+        return Ok(());
+    }
+    apt::ensure(workspace, PROGRAMS)?;
+    let wocut = workspace.program(&["build", "--locked", "--release", "-p", "wocut"], "wocut")?;
+    let tests = ["test", "--locked", "-p", "wocut-tests", "--test", "it", "--no-run"];
+    let tests = workspace.program(&tests, "it")?;
+    integration(workspace, args, &wocut, &tests).context("run the integration tests")
+}
+
+fn unit(workspace: &Workspace, args: &Args) -> Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--locked", "--workspace"]);
+    cargo.args(["--exclude=wocut-ebpf", "--exclude=wocut-tests", "--"]).args(&args.filter);
+    command::run(&mut cargo)
+}
+
+/// Runs the test program itself, as cargo would, because cargo under sudo would leave root's files in the checkout.
+fn integration(workspace: &Workspace, args: &Args, wocut: &Path, tests: &Path) -> Result<()> {
+    let mut command = apt::as_root("env")?;
+    for name in HANDED_ON {
+        command.args(env::var_os(name).map(|value| assignment(name, &value)));
+    }
+    command.arg(assignment("WOCUT_BIN", wocut.as_os_str()));
+    command.arg(tests).arg("--test-threads=1").args(&args.filter);
+    command::run(command.current_dir(workspace.root.join("tests")))
+}
+
+fn assignment(name: &str, value: &OsStr) -> OsString {
+    [OsStr::new(name), OsStr::new("="), value].into_iter().collect()
+}
