@@ -1,0 +1,16 @@
+//! The behaviour of wocut with real daemons, real clients and a real kernel; one module an area.
+
+mod balance;
+mod change;
+mod cookies;
+mod counters;
+mod crash;
+mod detach;
+mod drain;
+mod failover;
+mod fallback;
+mod forward;
+mod harness;
+mod input;
+mod inspect;
+mod verbs;

@@ -1,0 +1,144 @@
+//! Real daemons that know nothing of wocut.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use tempfile::TempDir;
+
+use crate::must::{Must as _, check};
+use crate::netns::Netns;
+use crate::sockets::accept_queue;
+use crate::tool::run;
+use crate::wait::wait_until;
+
+/// How a Python daemon listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen<'a> {
+    /// The port, which is also the name that the daemon gives itself.
+    pub port: u16,
+    /// The address; `::` takes IPv4 as well.
+    pub address: &'a str,
+    /// The accept queue.
+    pub backlog: u32,
+    /// The number that the daemon answers with, if it is not the port.
+    pub label: Option<u16>,
+}
+
+impl Listen<'_> {
+    /// On every address, with the usual queue.
+    pub fn on(port: u16) -> Self {
+        Self { port, address: "::", backlog: 1024, label: None }
+    }
+}
+
+/// A running daemon; dropping it ends it.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    /// The daemon ends when this closes, even if the test is killed.
+    _stdin: Option<ChildStdin>,
+    _folder: Option<TempDir>,
+    end: Signal,
+}
+
+impl Daemon {
+    /// A Python daemon on a port, once it listens.
+    pub fn python(netns: &Netns, port: u16) -> Self {
+        Self::python_with(netns, Listen::on(port))
+    }
+
+    /// A Python daemon that listens as given, once it does.
+    pub fn python_with(netns: &Netns, listen: Listen<'_>) -> Self {
+        let (daemon, stdout) = Self::start_python(netns, listen);
+        ready(stdout);
+        daemon
+    }
+
+    /// Python daemons on many ports, started together.
+    pub fn pythons(netns: &Netns, ports: impl IntoIterator<Item = u16>) -> Vec<Self> {
+        let (daemons, outputs): (Vec<_>, Vec<_>) =
+            ports.into_iter().map(|port| Self::start_python(netns, Listen::on(port))).unzip();
+        outputs.into_iter().for_each(ready);
+        daemons
+    }
+
+    fn start_python(netns: &Netns, listen: Listen<'_>) -> (Self, ChildStdout) {
+        let label = listen.label.unwrap_or(listen.port);
+        let mut command = netns.command(python());
+        command.args(["-I", "-S", "-c", include_str!("instance.py")]);
+        command.args([
+            &listen.port.to_string(),
+            &listen.backlog.to_string(),
+            listen.address,
+            &label.to_string(),
+        ]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().must("start a Python daemon");
+        let stdout = child.stdout.take().must("read the daemon's output");
+        let stdin = child.stdin.take();
+        (Self { child, _stdin: stdin, _folder: None, end: Signal::KILL }, stdout)
+    }
+
+    /// nginx with two workers, each with a listener of its own (`SO_REUSEPORT`), once it listens.
+    pub fn nginx(netns: &Netns, port: u16) -> Self {
+        let folder = tempfile::tempdir().must("make a folder for nginx");
+        let config = include_str!("nginx.conf").replace("PORT", &port.to_string());
+        std::fs::write(folder.path().join("nginx.conf"), config).must("write nginx.conf");
+        let mut command = netns.command("nginx");
+        command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
+        let child = command.stdin(Stdio::null()).spawn().must("start nginx");
+        let daemon = Self { child, _stdin: None, _folder: Some(folder), end: Signal::TERM };
+        wait_until("nginx listens", Duration::from_secs(10), || accept_queue(netns, port).is_some());
+        daemon
+    }
+
+    /// Ends the daemon with `kill -9` and waits until it is gone.
+    pub fn kill(mut self) {
+        self.end = Signal::KILL;
+    }
+
+    /// Stops the daemon (`SIGSTOP`) and waits until it has stopped.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stopped = waitpid(Some(self.pid()), WaitOptions::UNTRACED).must("wait for the daemon to stop");
+        check(stopped.is_some_and(|(_, status)| status.stopped()), || format!("not stopped but {stopped:?}"));
+    }
+
+    /// Lets a stopped daemon go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).must("send a signal to the daemon");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = kill_process(self.pid(), self.end);
+        drop(self.child.wait());
+    }
+}
+
+fn ready(stdout: ChildStdout) {
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).must("read the daemon's output");
+    check(line == "ready\n", || format!("the Python daemon did not start: {line:?}"));
+}
+
+/// The interpreter itself: what is in `PATH` may be a slow script around it.
+fn python() -> &'static str {
+    static PYTHON: OnceLock<String> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let script = "import sys; print(sys.executable, end='')";
+        run(Command::new("python3").args(["-c", script]))
+    })
+}

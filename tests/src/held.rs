@@ -1,0 +1,62 @@
+//! Connections that stay open.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::client::{Answer, PATIENCE, ask};
+use crate::must::{Must as _, check};
+use crate::netns::Netns;
+
+/// An open connection to a Python daemon.
+#[derive(Debug)]
+pub struct Held {
+    stream: BufReader<TcpStream>,
+    /// What the daemon answered when the connection was made.
+    pub answer: Answer,
+}
+
+impl Held {
+    /// Opens a connection from a namespace and waits for the first answer.
+    #[track_caller]
+    pub fn open(from: &Netns, to: SocketAddr) -> Self {
+        let (answer, stream) = from.run(|| ask(to)).must("open a connection to hold");
+        Self { stream, answer }
+    }
+
+    /// Opens connections until every one of these instances has one.
+    #[track_caller]
+    pub fn open_on_each(from: &Netns, to: SocketAddr, instances: &[u16]) -> Vec<Self> {
+        let mut held: Vec<Self> = Vec::new();
+        let has = |held: &[Self], instance: u16| held.iter().any(|one| one.answer.instance == instance);
+        while !instances.iter().all(|&instance| has(&held, instance)) {
+            held.push(Self::open(from, to));
+            check(held.len() < 100 * instances.len(), || format!("some of {instances:?} get no connection"));
+        }
+        held
+    }
+
+    /// Sends a line and reads it back.
+    pub fn ping(&mut self) -> io::Result<()> {
+        self.stream.get_mut().write_all(b"still there?\n")?;
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        if line == "still there?\n" {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("the echo was {line:?}")))
+        }
+    }
+
+    /// Fails the test if the connection is dead.
+    #[track_caller]
+    pub fn alive(&mut self) {
+        let instance = self.answer.instance;
+        self.ping().must(&format!("use a connection to {instance} that was open"));
+    }
+}
+
+/// Opens connections and sends nothing, which leaves them in the accept queue of a stopped daemon.
+pub fn silent(from: &Netns, to: SocketAddr, connections: usize) -> Vec<TcpStream> {
+    let connect = || TcpStream::connect_timeout(&to, PATIENCE).ok();
+    from.run(|| (0..connections).filter_map(|_| connect()).collect())
+}

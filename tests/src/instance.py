@@ -1,0 +1,67 @@
+"""One single-threaded daemon: answers a connection's first line with who it is and what it sees, and echoes later lines.
+
+Says "ready" on stdout once it listens, and ends with its stdin, so that it never outlives the test.
+"""
+import select
+import socket
+import sys
+
+port, backlog, address = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+label = sys.argv[4]
+v6 = ":" in address
+listener = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+if v6:
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+listener.bind((address, port))
+listener.listen(backlog)
+listener.setblocking(False)
+print("ready", flush=True)
+
+poll = select.epoll()
+poll.register(listener, select.EPOLLIN)
+poll.register(0, select.EPOLLIN)
+open_connections = {}
+
+
+def plain(name):
+    return "%s %d" % (name[0].removeprefix("::ffff:"), name[1])
+
+
+def accept():
+    for _ in range(64):
+        try:
+            connection, peer = listener.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        answer = "%s %s %s\n" % (label, plain(peer), plain(connection.getsockname()))
+        open_connections[connection.fileno()] = [connection, answer.encode()]
+        poll.register(connection, select.EPOLLIN)
+        serve(connection.fileno())
+
+
+def serve(number):
+    connection, answer = entry = open_connections[number]
+    try:
+        line = connection.recv(65536)
+        if line:
+            connection.sendall(answer or line)
+            entry[1] = None
+            return
+    except BlockingIOError:
+        return
+    except OSError:
+        pass
+    del open_connections[number]
+    connection.close()
+
+
+while True:
+    for number, _ in poll.poll():
+        if number == listener.fileno():
+            accept()
+        elif number == 0:
+            sys.exit()
+        else:
+            serve(number)

@@ -1,0 +1,29 @@
+//! What the integration tests stand on: network namespaces, real daemons, clients that count, and the `wocut` command itself.
+//!
+//! Everything here panics when something goes wrong, because a panic is how a Rust test fails, and everything that is
+//! made (namespaces, processes, rules, pins, state files) is taken away by a `Drop`, so also after a panic.
+//!
+//! A test reads from the outside in: a [`host::Host`] is a [`lan::Lan`] and an [`engine::Engine`]; daemons
+//! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command; [`client`], [`load`] and [`held`] connect; [`tally`]
+//! and [`stats`] judge what came back.
+
+pub mod client;
+pub mod daemon;
+pub mod engine;
+pub mod held;
+pub mod host;
+pub mod lan;
+pub mod load;
+pub mod must;
+pub mod need;
+pub mod netns;
+pub mod pins;
+pub mod random;
+pub mod rules;
+pub mod sockets;
+pub mod stats;
+pub mod tally;
+pub mod tool;
+pub mod wait;
+pub mod watch;
+pub mod wocut;

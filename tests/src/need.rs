@@ -1,0 +1,37 @@
+//! What a test needs of the host, and what happens where it is missing.
+
+use std::io::Write as _;
+use std::{env, io};
+
+use crate::must::fail;
+use crate::tool::which;
+
+/// Something the host may lack.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Missing(pub String);
+
+/// Goes on when nothing is missing; otherwise fails in CI, and elsewhere prints what is missing and leaves the test.
+#[macro_export]
+macro_rules! need {
+    ($need:expr) => {
+        if let Err(missing) = $need {
+            $crate::need::skip(&missing);
+            return;
+        }
+    };
+}
+
+/// Needs a program in `PATH`.
+pub fn tool(program: &str) -> Result<(), Missing> {
+    which(program).map(|_| ()).ok_or_else(|| Missing(format!("the program {program}")))
+}
+
+/// Says what is missing: a failure in CI, where everything has to be there, and a line on stderr elsewhere.
+pub fn skip(missing: &Missing) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    if env::var("CI").is_ok_and(|ci| ci == "true") {
+        fail(&format!("CI lacks {}", missing.0));
+    }
+    // Not `eprintln!`: the test runner would keep it from the user.
+    drop(writeln!(io::stderr(), "skipped {test}: this host lacks {}", missing.0));
+}
