@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{ErrorKind, Write as _},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -231,9 +231,8 @@ impl Host {
             };
         }
         let draft = path.with_extension("json.new");
-        let mut file = fs::File::create(&draft).with_context(context)?;
-        serde_json::to_writer_pretty(&mut file, wanted).with_context(context)?;
-        file.write_all(b"\n").and_then(|()| file.sync_data()).with_context(context)?;
+        let text = serde_json::to_string_pretty(wanted).with_context(context)? + "\n";
+        fs::write(&draft, text).with_context(context)?;
         fs::rename(&draft, &path).with_context(context)
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask`: what the project does besides compiling, one file a subcommand.
 
 mod apt;
+mod bench;
 mod build;
 mod check;
 mod check_ebpf;
@@ -8,6 +9,7 @@ mod command;
 mod debian;
 mod demo;
 mod ebpf;
+mod lan;
 mod rust_src;
 mod say;
 mod strip;
@@ -39,6 +41,8 @@ enum Task {
     Test(test::Args),
     /// Show wocut at work on four web servers, then take everything down
     Demo,
+    /// Compare connections through wocut with direct ones, in one run
+    Bench,
 }
 
 fn main() -> ExitCode {
@@ -59,5 +63,6 @@ fn run(task: Task) -> Result<()> {
         Task::CheckEbpf(args) => check_ebpf::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::Demo => demo::run(&workspace),
+        Task::Bench => bench::run(&workspace),
     }
 }

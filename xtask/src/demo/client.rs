@@ -1,14 +1,13 @@
 //! Clients in the other namespace: one connection, one request, one answer, and again.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use anyhow::Result;
+
+use crate::lan;
 
 /// What clients saw.
 #[derive(Debug, Default)]
@@ -41,7 +40,7 @@ impl Tally {
 
 /// Connects as long as there is more to do. The thread stays in the namespace: it should be one of its own.
 pub(super) fn run(netns: &str, service: SocketAddr, more: &(dyn Fn() -> bool + Sync)) -> Result<Tally> {
-    enter(netns)?;
+    lan::enter(netns)?;
     let mut tally = Tally::default();
     while more() {
         let Ok(stream) = TcpStream::connect_timeout(&service, Duration::from_secs(5)) else {
@@ -54,13 +53,6 @@ pub(super) fn run(netns: &str, service: SocketAddr, more: &(dyn Fn() -> bool + S
         }
     }
     Ok(tally)
-}
-
-/// Moves this thread into a network namespace.
-pub(super) fn enter(netns: &str) -> Result<()> {
-    let target = File::open(format!("/run/netns/{netns}")).context("open the client's namespace")?;
-    move_into_link_name_space(target.as_fd(), Some(LinkNameSpaceType::Network))
-        .context("enter the client's namespace")
 }
 
 /// Each server's page is its port.

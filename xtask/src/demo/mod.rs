@@ -4,7 +4,6 @@ mod chart;
 mod client;
 mod stage;
 
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -123,11 +122,4 @@ fn kill_under_load(stage: &mut Stage) -> Result<(Tally, Tally)> {
         sum.add(&after);
         Ok((sum, after))
     })
-}
-
-/// A command inside a network namespace. Not `ip netns exec`, which hides cgroup2.
-fn inside(netns: &str) -> Command {
-    let mut nsenter = Command::new("nsenter");
-    nsenter.arg(format!("--net=/run/netns/{netns}"));
-    nsenter
 }

@@ -1,8 +1,8 @@
-//! Two network namespaces with a cable between them, and web servers in one. All of it goes with the value.
+//! Web servers in a network namespace, and wocut. All of it goes with the value.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -10,19 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::inside;
+use crate::lan::{self, Lan, SERVER};
 use crate::say::say;
-
-/// The servers' address.
-const SERVER: Ipv4Addr = Ipv4Addr::new(10, 117, 0, 1);
 
 /// Where the service is.
 pub(super) const SERVICE: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER), 80);
 
 pub(super) struct Stage {
     wocut: PathBuf,
-    server: String,
-    client: String,
+    lan: Lan,
     pages: PathBuf,
     servers: BTreeMap<u16, Child>,
 }
@@ -33,34 +29,14 @@ impl Stage {
         let id = std::process::id();
         let mut stage = Self {
             wocut,
-            server: format!("wocut-demo-{id}-a"),
-            client: format!("wocut-demo-{id}-b"),
+            lan: Lan::make("demo")?,
             pages: std::env::temp_dir().join(format!("wocut-demo-{id}")),
             servers: BTreeMap::new(),
         };
-        stage.cable()?;
         for port in 8001..=8004 {
             stage.serve(port)?;
         }
         Ok(stage)
-    }
-
-    fn cable(&self) -> Result<()> {
-        let Self { server, client, .. } = self;
-        for words in [
-            format!("netns add {server}"),
-            format!("netns add {client}"),
-            format!("link add wocut0 netns {server} type veth peer name wocut1 netns {client}"),
-            format!("-n {server} addr add 10.117.0.1/24 dev wocut0"),
-            format!("-n {client} addr add 10.117.0.2/24 dev wocut1"),
-            format!("-n {server} link set lo up"),
-            format!("-n {server} link set wocut0 up"),
-            format!("-n {client} link set wocut1 up"),
-        ] {
-            let status = Command::new("ip").args(words.split(' ')).status().context("run ip")?;
-            ensure!(status.success(), "ip {words}: {status}");
-        }
-        Ok(())
     }
 
     /// Starts the server of a port, and waits until it listens.
@@ -68,8 +44,8 @@ impl Stage {
         let pages = self.pages.join(port.to_string());
         fs::create_dir_all(&pages).context("make a folder for pages")?;
         fs::write(pages.join("index.html"), format!("{port}\n")).context("write a page")?;
-        let mut python = inside(&self.server);
-        python.args(["python3", "-m", "http.server", &port.to_string(), "--directory"]).arg(&pages);
+        let mut python = Lan::command(&self.lan.server, "python3");
+        python.args(["-m", "http.server", &port.to_string(), "--directory"]).arg(&pages);
         python.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = python.spawn().context("start a web server")?;
         self.servers.insert(port, child);
@@ -88,7 +64,7 @@ impl Stage {
     fn reaches(&self, address: SocketAddr) -> Result<bool> {
         thread::scope(|scope| {
             let attempt = scope.spawn(|| {
-                super::client::enter(&self.client)?;
+                lan::enter(&self.lan.client)?;
                 anyhow::Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
             });
             attempt.join().ok().context("a client thread ended early")?
@@ -101,14 +77,14 @@ impl Stage {
     }
 
     pub(super) fn client(&self) -> &str {
-        &self.client
+        &self.lan.client
     }
 
     /// Runs wocut in the servers' namespace, and shows what it says.
     pub(super) fn wocut(&self, words: &[&str]) -> Result<()> {
         say(format_args!("$ wocut {}", words.join(" ")));
         let mut command = Command::new(&self.wocut);
-        command.args(["--netns", &self.server]).args(words);
+        command.args(["--netns", &self.lan.server]).args(words);
         let status = command.status().context("run wocut")?;
         ensure!(status.success(), "wocut {}: {status}", words.join(" "));
         Ok(())
@@ -121,9 +97,6 @@ impl Drop for Stage {
         for server in self.servers.values_mut() {
             let _ended_before = server.kill();
             let _status = server.wait();
-        }
-        for netns in [&self.server, &self.client] {
-            let _absent = Command::new("ip").args(["netns", "del", netns]).stderr(Stdio::null()).status();
         }
         let _absent = fs::remove_dir_all(&self.pages);
         if let Err(error) = detached {

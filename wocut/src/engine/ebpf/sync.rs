@@ -5,11 +5,15 @@
 //! that when no program sees the old one. A service whose table is being swapped carries fingerprint 0, so a kill in
 //! between makes the next command build it again.
 
-use std::{collections::BTreeSet, os::fd::AsFd as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::AsFd as _,
+    path::Path,
+};
 
 use anyhow::Context as _;
 use aya::maps::{MapData, MapError};
-use wocut_common::{CounterKey, Counters, Service, ServiceKey, maps};
+use wocut_common::{CounterKey, Counters, Instance, InstanceIds, PortKey, Service, ServiceKey, maps};
 
 use super::{
     maps::{Maps, TableMap, rows},
@@ -21,8 +25,24 @@ use crate::{
     sys,
 };
 
-/// `BPF_NOEXIST`.
-const IF_ABSENT: u64 = 1;
+/// What the maps held before.
+struct Before {
+    services: BTreeMap<ServiceKey, Service>,
+    instances: BTreeMap<u32, Instance>,
+    ports: BTreeMap<PortKey, InstanceIds>,
+    counters: BTreeSet<CounterKey>,
+}
+
+impl Before {
+    fn read(maps: &Maps) -> anyhow::Result<Self> {
+        Ok(Self {
+            services: rows(&maps.services)?,
+            instances: rows(&maps.instances)?,
+            ports: rows(&maps.ports)?,
+            counters: maps.counters.keys().collect::<Result<_, _>>().context("read map counters")?,
+        })
+    }
+}
 
 /// Returns what could not be done for single instances.
 pub(super) fn sync(
@@ -31,33 +51,40 @@ pub(super) fn sync(
     services: &[(&Name, &model::Service)],
 ) -> anyhow::Result<Vec<String>> {
     let wanted = Rows::of(services);
-    let before = rows(&maps.services)?;
+    let before = Before::read(maps)?;
 
-    for (id, instance) in &wanted.instances {
-        maps.instances.insert(id, instance, 0).context("write map instances")?;
-    }
-    for key in &wanted.counters {
-        add_counters(maps, *key)?;
-    }
-    let ports = rows(&maps.ports)?;
-    for (key, ids) in wanted.ports.iter().filter(|(key, ids)| ports.get(key) != Some(ids)) {
-        maps.ports.insert(key, ids, 0).context("write map ports")?;
-    }
+    add_rows(maps, &wanted, &before)?;
     let warnings = register::register(maps, pins, services)?;
-
     // A place that moves to another service, or to none, leaves its old service first.
-    for (key, old) in &before {
+    for (key, old) in &before.services {
         if wanted.services.get(key).is_none_or(|new| new.index != old.index) {
             maps.services.remove(key).context("remove a row of map services")?;
         }
     }
     for (_, service) in services {
-        swap_table(maps, service, &wanted, &before)?;
+        swap_table(maps, service, &wanted, &before.services)?;
     }
-
-    let ids: BTreeSet<u32> = wanted.instances.keys().copied().collect();
-    remove_rest(maps, pins, &wanted, &ids, services)?;
+    remove_rows(maps, pins, &wanted, &before)?;
     Ok(warnings)
+}
+
+/// Adds the rows of what a new slot table may lead to.
+fn add_rows(maps: &mut Maps, wanted: &Rows, before: &Before) -> anyhow::Result<()> {
+    for (id, new) in wanted.instances.iter().filter(|(id, new)| before.instances.get(id) != Some(new)) {
+        maps.instances.insert(id, new, 0).context("write map instances")?;
+    }
+    let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
+    for key in wanted.counters.difference(&before.counters) {
+        let zero = vec![Counters::default(); cpus].try_into().context("make a row of counters")?;
+        maps.counters.insert(key, zero, 0).context("write map counters")?;
+    }
+    for (key, new) in wanted.ports.iter().filter(|(key, new)| before.ports.get(key) != Some(new)) {
+        maps.ports.insert(key, new, 0).context("write map ports")?;
+    }
+    for key in before.ports.keys().filter(|key| !wanted.ports.contains_key(key)) {
+        maps.ports.remove(key).context("remove a row of map ports")?;
+    }
+    Ok(())
 }
 
 /// Replaces the slot table of a service if it is not the wanted one, and lists the service where it listens.
@@ -65,14 +92,11 @@ fn swap_table(
     maps: &mut Maps,
     service: &model::Service,
     wanted: &Rows,
-    before: &std::collections::BTreeMap<ServiceKey, Service>,
+    before: &BTreeMap<ServiceKey, Service>,
 ) -> anyhow::Result<()> {
     let mine = || wanted.services.iter().filter(|(_, row)| row.index == service.index);
-    if mine().all(|(key, row)| before.get(key) == Some(row)) {
-        return Ok(());
-    }
-    let current = |row: &Service| before.values().any(|old| old == row);
-    if !mine().any(|(_, row)| current(row)) {
+    let is_built = mine().any(|(_, row)| before.values().any(|old| old == row));
+    if !is_built {
         for (key, row) in
             mine().filter(|(key, row)| before.get(key).is_some_and(|old| old.index == row.index))
         {
@@ -83,61 +107,36 @@ fn swap_table(
         inner.set(0, *table(service), 0).context("write a slot table")?;
         maps.slots.set(service.index, &inner, 0).context("swap the slot table")?;
     }
-    for (key, row) in mine() {
+    for (key, row) in mine().filter(|(key, row)| !is_built || before.get(key) != Some(row)) {
         maps.services.insert(key, row, 0).context("write map services")?;
     }
     Ok(())
 }
 
-fn add_counters(maps: &mut Maps, key: CounterKey) -> anyhow::Result<()> {
-    let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
-    let zero = vec![Counters::default(); cpus].try_into().context("make a row of counters")?;
-    match maps.counters.insert(key, zero, IF_ABSENT) {
-        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-        other => other.context("write map counters"),
-    }
-}
-
 /// Removes the rows of what is not wanted any more; nothing can pick it now.
-fn remove_rest(
-    maps: &mut Maps,
-    pins: &Path,
-    wanted: &Rows,
-    ids: &BTreeSet<u32>,
-    services: &[(&Name, &model::Service)],
-) -> anyhow::Result<()> {
-    for key in rows(&maps.ports)?.keys().filter(|key| !wanted.ports.contains_key(key)) {
-        maps.ports.remove(key).context("remove a row of map ports")?;
-    }
-    for key in maps.listening()?.iter().filter(|key| !ids.contains(&key.instance)) {
+fn remove_rows(maps: &mut Maps, pins: &Path, wanted: &Rows, before: &Before) -> anyhow::Result<()> {
+    for key in maps.listening()?.iter().filter(|key| !wanted.instances.contains_key(&key.instance)) {
         match maps.listeners.remove(key) {
             // Its daemon closed it in the meantime.
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
             other => other.context("remove a row of map listeners")?,
         }
     }
-    for id in rows(&maps.instances)?.keys().filter(|id| !ids.contains(id)) {
+    for id in before.instances.keys().filter(|id| !wanted.instances.contains_key(id)) {
         maps.instances.remove(id).context("remove a row of map instances")?;
     }
-    let counters: Vec<CounterKey> =
-        maps.counters.keys().collect::<Result<_, _>>().context("read map counters")?;
-    let mut gone = BTreeSet::new();
-    for key in counters.iter().filter(|key| !wanted.counters.contains(key)) {
-        maps.counters.remove(key).context("remove a row of map counters")?;
-        if key.instance == 0 && !services.iter().any(|(_, service)| service.index == key.service) {
-            gone.insert(key.service);
-        }
-    }
-    if !gone.is_empty() {
-        let slots = MapData::from_pin(pins.join(maps::SLOTS)).context("open map slots")?;
-        for index in gone {
-            match sys::bpf::delete_element(slots.fd().as_fd(), index) {
+    let slots = MapData::from_pin(pins.join(maps::SLOTS)).context("open map slots")?;
+    for key in before.counters.difference(&wanted.counters) {
+        // A service's own row.
+        if key.instance == 0 {
+            match sys::bpf::delete_element(slots.fd().as_fd(), key.service) {
                 Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
                     return Err(error).context("remove a slot table");
                 }
                 _ => {}
             }
         }
+        maps.counters.remove(key).context("remove a row of map counters")?;
     }
     Ok(())
 }
