@@ -70,7 +70,7 @@ fn iptables_shows_own_chains_with_the_service_name(engine: Engine) {
 engines! { status_has_every_field_of_the_contract: ebpf nft legacy }
 fn status_has_every_field_of_the_contract(engine: Engine) {
     let host = Host::new(engine);
-    host.attach("web 80/tcp [fd00:1::1]:443/tcp to 8001 canary=127.0.0.1:8002*3");
+    host.attach("web 80/tcp [fd00:1::1]:443/tcp to 8001 canary=[fd00:1::1]:8002*3");
     let status = host.wocut("status --json").ok().json();
     assert_eq!(status["schema"], 1);
     let service = &status["services"][0];
@@ -82,7 +82,7 @@ fn status_has_every_field_of_the_contract(engine: Engine) {
     assert_eq!(canary["name"], "canary");
     assert_eq!(
         (&canary["address"], &canary["port"], &canary["weight"]),
-        (&json!("127.0.0.1"), &json!(8002), &json!(3))
+        (&json!("fd00:1::1"), &json!(8002), &json!(3))
     );
     assert_eq!(
         (&canary["admin"], &canary["listening"], &canary["share"]),

@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::{FdFlags, fcntl_setfd},
+};
 
 /// An exclusive lock on a directory, which goes with it when it is empty at the end.
 #[derive(Debug)]
@@ -36,6 +39,9 @@ impl DirLock {
             // The holder before may have removed the directory: then this lock is on nothing.
             let current = fs::metadata(directory).map(|now| now.ino());
             if current.is_ok_and(|ino| held.metadata().is_ok_and(|mine| mine.ino() == ino)) {
+                // Programs that this one starts hold the lock as well: when this one is killed while `iptables-restore`
+                // runs, the next command has to wait for that to end.
+                fcntl_setfd(&held, FdFlags::empty()).with_context(context)?;
                 return Ok(Self { directory: directory.into(), _held: held });
             }
         }

@@ -1,0 +1,181 @@
+//! From services to rule text, for one family. Pure: what is in the kernel already is `diff`'s business.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    chain::{self, ROOT},
+    family::Family,
+    mark::MASK,
+    pick::{self, Candidate},
+};
+use crate::model::{Instance, Listen, Name, OnEmpty, Protocol, Service};
+
+/// A chain and all its rules, each without `-A CHAIN`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chain {
+    pub(super) name: String,
+    pub(super) rules: Vec<String>,
+}
+
+/// A service as one family's tables see it.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a Name,
+    pub(super) service: &'a Service,
+    /// By instance id.
+    pub(super) marks: BTreeMap<u32, u16>,
+}
+
+/// One rule of a service's chain in the nat table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NatRule {
+    pub(super) mark: u16,
+    pub(super) text: String,
+}
+
+/// First rule of a service's chain in the nat table: its counter is the number of picks.
+pub(super) const PICKS: &str = "-m comment --comment picks";
+
+/// Second rule: its counter is the number of picks that found no instance.
+pub(super) fn unserved() -> String {
+    format!("-m mark --mark 0x0/{MASK:#x} -m comment --comment unserved -j RETURN")
+}
+
+/// The comment that ties a rule, and so its counter, to one instance.
+pub(super) fn comment(instance: u32) -> String {
+    format!("instance-{instance}")
+}
+
+impl Entry<'_> {
+    fn instances(&self, family: Family) -> impl Iterator<Item = &Instance> {
+        self.service.instances.iter().filter(move |instance| family.reaches(instance))
+    }
+
+    fn candidates(&self, family: Family) -> Vec<Candidate> {
+        let eligible = self.instances(family).filter(|instance| instance.is_eligible());
+        let candidate = |instance: &Instance| {
+            let mark = *self.marks.get(&instance.id)?;
+            Some(Candidate { mark, weight: instance.spec.weight.get() })
+        };
+        eligible.filter_map(candidate).collect()
+    }
+
+    fn rejects(&self, family: Family) -> bool {
+        self.service.on_empty == OnEmpty::Reject && self.candidates(family).is_empty()
+    }
+}
+
+/// The mangle table's chains: dispatch, then picks.
+pub(super) fn mangle(family: Family, entries: &[Entry<'_>]) -> Vec<Chain> {
+    let rules = listens(family, entries)
+        .map(|(entry, listen)| {
+            format!("{} -m conntrack --ctstate NEW -g {}", matches(family, listen), chain::of(entry.name))
+        })
+        .collect();
+    let picks = entries.iter().flat_map(|entry| pick::chains(entry.name, &entry.candidates(family)));
+    with_root(rules, picks)
+}
+
+/// The nat table's dispatch.
+pub(super) fn nat_root(family: Family, entries: &[Entry<'_>]) -> Vec<String> {
+    listens(family, entries)
+        .map(|(entry, listen)| format!("{} -g {}", matches(family, listen), chain::of(entry.name)))
+        .collect()
+}
+
+/// The rules of a service in the nat table, which lead from a mark to an instance. An instance that takes no new
+/// connections has its rule all the same, for the sake of its counter.
+pub(super) fn nat(family: Family, entry: &Entry<'_>) -> Vec<NatRule> {
+    let protocols: BTreeSet<Protocol> = family.listens(entry.service).map(|listen| listen.protocol).collect();
+    let mut rules = Vec::new();
+    for instance in entry.instances(family) {
+        let Some(mark) = entry.marks.get(&instance.id).copied() else { continue };
+        for protocol in &protocols {
+            let matches =
+                format!("-m mark --mark {mark:#x}/{MASK:#x} -m comment --comment {}", comment(instance.id));
+            let texts = translations(*protocol, instance).into_iter().map(|(interface, target)| NatRule {
+                mark,
+                text: format!("{interface}-p {protocol} {matches} -j {target}"),
+            });
+            rules.extend(texts);
+        }
+    }
+    rules
+}
+
+/// How a packet gets to an instance: a match on the outgoing interface, and the target.
+fn translations(protocol: Protocol, instance: &Instance) -> Vec<(&'static str, String)> {
+    let port = instance.spec.port;
+    let redirect = format!("REDIRECT --to-ports {port}");
+    match (instance.spec.address, protocol) {
+        (Some(address), _) => {
+            vec![("", format!("DNAT --to-destination {}", std::net::SocketAddr::new(address, port)))]
+        }
+        (None, Protocol::Tcp) => vec![("", redirect)],
+        // Locally, REDIRECT leads to 127.0.0.1, and a UDP daemon that is bound to every address would answer a client
+        // from the address that it was asked from, which is another: conntrack would not know the answer.
+        (None, Protocol::Udp) => {
+            vec![("-o lo ", format!("DNAT --to-destination :{port}")), ("! -o lo ", redirect)]
+        }
+    }
+}
+
+/// The filter table's chain: refusals, and nothing at all while every service has an instance to pick.
+pub(super) fn filter(family: Family, entries: &[Entry<'_>]) -> Vec<Chain> {
+    let refused: BTreeSet<(Protocol, u16)> = entries
+        .iter()
+        .filter(|entry| entry.rejects(family))
+        .flat_map(|entry| family.listens(entry.service))
+        .map(|listen| (listen.protocol, listen.port))
+        .collect();
+    let rules: Vec<String> = listens(family, entries)
+        .filter(|(_, listen)| refused.contains(&(listen.protocol, listen.port)))
+        .map(|(entry, listen)| {
+            let target = match (entry.rejects(family), listen.protocol, family) {
+                (false, ..) => "RETURN",
+                (true, Protocol::Tcp, _) => "REJECT --reject-with tcp-reset",
+                (true, Protocol::Udp, Family::V4) => "REJECT --reject-with icmp-port-unreachable",
+                (true, Protocol::Udp, Family::V6) => "REJECT --reject-with icmp6-port-unreachable",
+            };
+            format!("{} -m conntrack --ctstate NEW -j {target}", matches(family, listen))
+        })
+        .collect();
+    if rules.is_empty() { Vec::new() } else { with_root(rules, []) }
+}
+
+fn with_root(rules: Vec<String>, others: impl IntoIterator<Item = Chain>) -> Vec<Chain> {
+    let root = Chain { name: ROOT.into(), rules };
+    std::iter::once(root)
+        .chain(others)
+        .filter(|chain| chain.name != ROOT || !chain.rules.is_empty())
+        .collect()
+}
+
+/// All LISTENs of one family, those with an address before those for every address: the first that matches wins.
+fn listens<'a>(
+    family: Family,
+    entries: &'a [Entry<'a>],
+) -> impl Iterator<Item = (&'a Entry<'a>, &'a Listen)> {
+    let mut all: Vec<_> = entries
+        .iter()
+        .flat_map(|entry| family.listens(entry.service).map(move |listen| (entry, listen)))
+        .collect();
+    all.sort_by_key(|(_, listen)| is_wildcard(listen));
+    all.into_iter()
+}
+
+fn is_wildcard(listen: &Listen) -> bool {
+    listen.address.is_none_or(|address| address.is_unspecified())
+}
+
+/// What a packet to a LISTEN looks like. `LOCAL`: what this host only forwards is none of our business.
+fn matches(family: Family, listen: &Listen) -> String {
+    let prefix = match family {
+        Family::V4 => 32,
+        Family::V6 => 128,
+    };
+    let address = listen.address.filter(|address| !address.is_unspecified());
+    let destination = address.map_or_else(String::new, |address| format!("-d {address}/{prefix} "));
+    let Listen { protocol, port, .. } = listen;
+    format!("{destination}-p {protocol} -m {protocol} --dport {port} -m addrtype --dst-type LOCAL")
+}
