@@ -1,4 +1,4 @@
-//! The TCP listeners of this network namespace, from the kernel's socket diagnostics.
+//! The TCP listeners and connections of this network namespace, from the kernel's socket diagnostics.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -26,30 +26,41 @@ pub struct Listener {
 
 /// All of them, IPv4 first.
 pub fn tcp() -> anyhow::Result<Vec<Listener>> {
-    let mut all = dump(AF_INET)?;
-    // A kernel without IPv6 has no listeners there.
-    all.extend(dump(AF_INET6).unwrap_or_default());
+    Ok(dump_all(&StateFlags::LISTEN)?.iter().map(listener).collect())
+}
+
+/// How many connections are open on a port of this host.
+pub fn open_connections(port: u16) -> anyhow::Result<usize> {
+    let open = StateFlags::all() - StateFlags::LISTEN - StateFlags::CLOSE - StateFlags::TIME_WAIT;
+    let found = dump_all(&open)?;
+    Ok(found.iter().filter(|socket| socket.header.socket_id.source_port == port).count())
+}
+
+fn dump_all(states: &StateFlags) -> anyhow::Result<Vec<InetResponse>> {
+    let mut all = dump(AF_INET, states)?;
+    // A kernel without IPv6 has no sockets there.
+    all.extend(dump(AF_INET6, states).unwrap_or_default());
     Ok(all)
 }
 
-fn dump(family: u8) -> anyhow::Result<Vec<Listener>> {
+fn dump(family: u8, states: &StateFlags) -> anyhow::Result<Vec<InetResponse>> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG).context("open a socket for socket diagnostics")?;
     socket.bind_auto().context("bind a socket for socket diagnostics")?;
     socket.connect(&SocketAddr::new(0, 0)).context("connect a socket for socket diagnostics")?;
-    socket.send(&request(family), 0).context("ask the kernel for listeners")?;
+    socket.send(&request(family, states), 0).context("ask the kernel for sockets")?;
 
     let mut found = Vec::new();
     loop {
-        let (datagram, _) = socket.recv_from_full().context("read listeners from the kernel")?;
+        let (datagram, _) = socket.recv_from_full().context("read sockets from the kernel")?;
         let mut rest = &datagram[..];
         while !rest.is_empty() {
-            let message = <NetlinkMessage<SockDiagMessage>>::deserialize(rest).context("read a listener")?;
+            let message = <NetlinkMessage<SockDiagMessage>>::deserialize(rest).context("read a socket")?;
             match message.payload {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    found.push(listener(&response));
+                    found.push(*response);
                 }
                 NetlinkPayload::Done(_) => return Ok(found),
-                NetlinkPayload::Error(error) => bail!("ask the kernel for listeners: {error}"),
+                NetlinkPayload::Error(error) => bail!("ask the kernel for sockets: {error}"),
                 _ => {}
             }
             let length = usize::try_from(message.header.length)?.next_multiple_of(4);
@@ -58,14 +69,14 @@ fn dump(family: u8) -> anyhow::Result<Vec<Listener>> {
     }
 }
 
-fn request(family: u8) -> Vec<u8> {
+fn request(family: u8, states: &StateFlags) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let question = InetRequest {
         family,
         protocol: IPPROTO_TCP,
         extensions: ExtensionFlags::empty(),
-        states: StateFlags::LISTEN,
+        states: states.clone(),
         socket_id: if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() },
     };
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(question).into());

@@ -239,10 +239,11 @@ impl Edit {
     }
 }
 
-/// The rule that leads to a part: the last character of its name is the number that the mark's last bits make.
+/// The rule that leads to a part: the last character of its name is the number that the mark's last bits make. What
+/// finds no rule there comes back: the rule may be older than the part, and stand in the service's own chain.
 fn link(part: &str) -> String {
     let digit = part.chars().next_back().and_then(|c| c.to_digit(16)).unwrap_or_default();
-    format!("-m mark --mark {digit:#x}/{PART_MASK:#x} -g {part}")
+    format!("-m mark --mark {digit:#x}/{PART_MASK:#x} -j {part}")
 }
 
 fn is_head(text: &str) -> bool {

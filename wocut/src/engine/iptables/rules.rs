@@ -168,7 +168,8 @@ fn is_wildcard(listen: &Listen) -> bool {
     listen.address.is_none_or(|address| address.is_unspecified())
 }
 
-/// What a packet to a LISTEN looks like. `LOCAL`: what this host only forwards is none of our business.
+/// What the first packet to a LISTEN looks like. `LOCAL`: what this host only forwards is none of our business. SYN:
+/// conntrack takes the next packet of a connection that is older than its own start for the first one of a new one.
 fn matches(family: Family, listen: &Listen) -> String {
     let prefix = match family {
         Family::V4 => 32,
@@ -177,5 +178,9 @@ fn matches(family: Family, listen: &Listen) -> String {
     let address = listen.address.filter(|address| !address.is_unspecified());
     let destination = address.map_or_else(String::new, |address| format!("-d {address}/{prefix} "));
     let Listen { protocol, port, .. } = listen;
-    format!("{destination}-p {protocol} -m {protocol} --dport {port} -m addrtype --dst-type LOCAL")
+    let first = match protocol {
+        Protocol::Tcp => " --tcp-flags FIN,SYN,RST,ACK SYN",
+        Protocol::Udp => "",
+    };
+    format!("{destination}-p {protocol} -m {protocol} --dport {port}{first} -m addrtype --dst-type LOCAL")
 }

@@ -109,10 +109,36 @@ impl Tables {
         self.0.values_mut().flat_map(BTreeMap::values_mut).flatten().for_each(|rule| rule.0 += 1);
     }
 
+    /// Whether the rules of a chain in the nat table lead a packet with that mark to the instance.
+    fn leads(&self, chain: &str, mark: u16, instance: u32) -> bool {
+        for (_, text) in &self.0["nat"][chain] {
+            let words = rule::words(text);
+            let number = |text: &str| u16::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
+            let matching = rule::value(&words, &["--mark"]).and_then(|mark| mark.split_once('/'));
+            if matching.is_some_and(|(value, mask)| mark & number(mask) != number(value)) {
+                continue;
+            }
+            if rule::target(&words).is_some_and(|target| chain::is_own(target)) {
+                if self.leads(rule::target(&words).unwrap(), mark, instance) {
+                    return true;
+                }
+            } else if rule::target(&words).is_some() {
+                return text.contains(&format!("--comment instance-{instance} "));
+            }
+        }
+        false
+    }
+
     /// Makes it carry the services, and checks that nothing is left to do then.
     fn apply(&mut self, family: Family, services: &[(&Name, &Service)]) {
         self.restore(&input(family, &self.save(), services));
         assert_eq!(input(family, &self.save(), services), "");
+        for (name, service) in services {
+            for (id, mark) in observe::marks(&self.save(), name) {
+                assert!(service.instances.iter().any(|instance| instance.id == id));
+                assert!(self.leads(&chain::of(name), mark, id), "{name}: {id} is out of reach");
+            }
+        }
     }
 }
 
