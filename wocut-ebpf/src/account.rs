@@ -99,8 +99,8 @@ fn established(ops: *mut bpf_sock_ops) {
     let Some(service) = service else { return };
     for instance in owner.instances {
         let Some(row) = COUNTERS.get_ptr_mut(CounterKey { service, instance }) else { continue };
-        // SAFETY: each CPU has its own copy.
-        unsafe { (*row).opened += 1 };
+        // SAFETY: the row lives as long as this run of the program.
+        kernel::add(unsafe { &raw mut (*row).opened }, 1);
         *owner = Owner { instances: [instance, 0, 0, 0], service };
         let flags = field!(ops, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
         let _unheard = SockOpsContext::new(ops).set_cb_flags(flags as i32);
@@ -125,8 +125,8 @@ fn closed(ops: *mut bpf_sock_ops) {
     );
     let sent = field!(ops, bytes_acked) - u64::from(fin_sent && all_acked);
     count(owner.service, owner.instances[0], |row| {
-        row.closed += 1;
-        row.received_bytes += received;
-        row.sent_bytes += sent;
+        kernel::add(&raw mut row.closed, 1);
+        kernel::add(&raw mut row.received_bytes, received);
+        kernel::add(&raw mut row.sent_bytes, sent);
     });
 }

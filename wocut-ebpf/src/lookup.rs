@@ -215,7 +215,7 @@ pub(crate) fn listener(key: &ListenerKey) -> *mut c_void {
 #[inline(always)]
 pub(crate) fn count(service: u32, instance: u32, change: impl FnOnce(&mut Counters)) {
     if let Some(row) = COUNTERS.get_ptr_mut(CounterKey { service, instance }) {
-        // SAFETY: each CPU has its own copy, and programs on one CPU do not interrupt each other here.
+        // SAFETY: each CPU has its own copy, and lookups on one CPU, in its softirq, do not interrupt each other.
         change(unsafe { &mut *row });
     }
 }

@@ -2,6 +2,8 @@
 
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "this target has atomic addition, but no atomic types")]
 #![expect(clippy::inline_always, reason = "what is no function of its own for the verifier is inlined")]
 #![expect(clippy::needless_pass_by_value, reason = "so the entry points' macros want it")]
 #![expect(

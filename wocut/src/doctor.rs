@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     engine::{ebpf::Ebpf, iptables::Iptables},
+    error::one_line,
     sys::{bpffs, capabilities, cgroup, listeners, netns::Netns},
 };
 
@@ -30,7 +31,7 @@ pub fn examine(netns: &Netns) -> Vec<Finding> {
     let types = "/sys/kernel/btf/vmlinux";
     let result = |result: anyhow::Result<String>| match result {
         Ok(found) => (true, found),
-        Err(error) => (false, format!("{error:#}")),
+        Err(error) => (false, one_line(&error)),
     };
     let finding = |feature, (here, found): (bool, String), without| Finding { feature, here, found, without };
     vec![
@@ -44,6 +45,8 @@ pub fn examine(netns: &Netns) -> Vec<Finding> {
             result(Iptables::probe().map(|()| "takes every rule that services need".into())),
             "no fallback where eBPF is refused",
         ),
+        finding("IPv4 rules", tool(false), "no engine iptables"),
+        finding("IPv6 rules", tool(true), "engine iptables balances IPv4 only"),
         finding(
             "capabilities",
             (
@@ -81,4 +84,18 @@ pub fn examine(netns: &Netns) -> Vec<Finding> {
             "daemons that listen already cannot be registered",
         ),
     ]
+}
+
+/// Whether the tool of a family is there and may look into the nat table, and whether wocut has rules in it.
+fn tool(ipv6: bool) -> (bool, String) {
+    let chains = || iptables::new(ipv6)?.list_chains("nat");
+    match chains() {
+        Ok(chains) if chains.iter().any(|chain| chain.starts_with("WOCUT")) => (true, "in use".into()),
+        // The crate takes a tool that fails for one that lists nothing; every nat table has PREROUTING.
+        Ok(chains) => {
+            let here = chains.iter().any(|chain| chain == "PREROUTING");
+            (here, if here { "not in use" } else { "the nat table cannot be listed" }.into())
+        }
+        Err(error) => (false, error.to_string()),
+    }
 }

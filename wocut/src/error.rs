@@ -32,6 +32,22 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or_else(|| cause.is::<OtherVersion>().then_some(5))
 }
 
+/// An error and its causes, outermost first. A cause that the one before it has told already is left out.
+pub fn causes(error: &anyhow::Error) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.last().is_none_or(|last| !last.contains(&cause)) {
+            said.push(cause);
+        }
+    }
+    said
+}
+
+/// An error and its causes on one line.
+pub fn one_line(error: &anyhow::Error) -> String {
+    causes(error).join(": ")
+}
+
 /// What the user can do about an error.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {

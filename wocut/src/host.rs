@@ -15,6 +15,7 @@ use anyhow::{Context as _, anyhow};
 
 use crate::{
     engine::{Engine, ObservedService, ebpf::Ebpf, iptables::Iptables},
+    error::one_line,
     model::{EngineChoice, EngineKind, Listen, Name, Service, Wanted},
     plan::{Change, ChangeError},
     sys::{lock::DirLock, netns::Netns, reserved_ports},
@@ -84,7 +85,7 @@ impl Host {
         let _lock = DirLock::wait(Path::new(RUN))?;
         let mut before = self.wanted()?;
         if before.unfinished && !dry_run {
-            self.reach(before).context("finish what an interrupted command began")?;
+            self.reach(&before, before.clone()).context("finish what an interrupted command began")?;
             before = self.wanted()?;
         }
         let mut after = before.clone();
@@ -99,16 +100,19 @@ impl Host {
         if dry_run {
             return Ok(Done { line, steps, ..Done::default() });
         }
-        let warnings = self.reach(after).map_err(|error| match self.reach(before.clone()) {
-            Ok(_) => error,
-            Err(again) => error.context(format!("and the state before could not be restored: {again:#}")),
-        })?;
+        let warnings =
+            self.reach(&before, after).map_err(|error| match self.reach(&before, before.clone()) {
+                Ok(_) => error,
+                Err(again) => {
+                    error.context(format!("and the state before could not be restored: {}", one_line(&again)))
+                }
+            })?;
         self.note_shares(&before)?;
         Ok(Done { line, warnings, steps })
     }
 
-    /// Writes down what is wanted and makes the kernel match.
-    fn reach(&self, mut wanted: Wanted) -> anyhow::Result<Vec<String>> {
+    /// Writes down what is wanted and makes the kernel match, coming from what was wanted before.
+    fn reach(&self, before: &Wanted, mut wanted: Wanted) -> anyhow::Result<Vec<String>> {
         let ports = wanted.service_ports();
         let stale: BTreeSet<u16> = wanted.reserved_ports.difference(&ports).copied().collect();
         // What is claimed here is taken back later, so it is written before it is done, and struck out after.
@@ -118,12 +122,19 @@ impl Host {
         self.write(&wanted)?;
 
         let mut warnings = Vec::new();
-        for kind in wanted.engines.clone() {
+        let gains = |kind: EngineKind| {
+            let held = |name: &Name| before.services.get(name).is_some_and(|old| old.engine == kind);
+            wanted.on(kind).iter().any(|(name, _)| !held(name))
+        };
+        // A service that moves is on its new engine before it leaves the old one.
+        let mut order: Vec<EngineKind> = wanted.engines.iter().copied().collect();
+        order.sort_by_key(|&kind| !gains(kind));
+        for kind in order {
             warnings.extend(self.engine(kind).apply(&wanted.on(kind))?);
         }
         // A container may not write this setting; the service works without.
         if let Err(error) = missing.and_then(|missing| reserved_ports::change(&missing, &stale)) {
-            warnings.push(format!("service ports are not reserved: {error:#}"));
+            warnings.push(format!("service ports are not reserved: {}", one_line(&error)));
         }
 
         wanted.reserved_ports.retain(|port| ports.contains(port));
@@ -200,10 +211,12 @@ impl Host {
             EngineChoice::Auto => {
                 let Err(refused) = ebpf() else { return Ok((EngineKind::Ebpf, None)) };
                 match Iptables::probe() {
-                    Ok(()) => Ok((EngineKind::Iptables, Some(format!("{refused:#}")))),
-                    Err(error) => {
-                        Err(anyhow!("no engine works here: ebpf: {refused:#}; iptables: {error:#}"))
-                    }
+                    Ok(()) => Ok((EngineKind::Iptables, Some(one_line(&refused)))),
+                    Err(error) => Err(anyhow!(
+                        "no engine works here: ebpf: {}; iptables: {}",
+                        one_line(&refused),
+                        one_line(&error)
+                    )),
                 }
             }
         }

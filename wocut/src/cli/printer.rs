@@ -9,7 +9,12 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::{engine::ebpf::trace::Pick, error::hint, host::Done, model::Name};
+use crate::{
+    engine::ebpf::trace::Pick,
+    error::{causes, hint},
+    host::Done,
+    model::Name,
+};
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -121,9 +126,14 @@ impl Printer {
 
     /// Why a command failed.
     pub(super) fn error(&self, error: &anyhow::Error) {
-        let mut causes = error.chain().map(ToString::to_string);
-        complain(&format!("error: {}", causes.next().unwrap_or_default()));
-        causes.for_each(|cause| complain(&format!("  caused by: {cause}")));
+        let causes = causes(error);
+        if self.json {
+            let object = serde_json::json!({ "schema": 1, "error": causes, "hint": hint(error) });
+            return complain(&object.to_string());
+        }
+        for (i, cause) in causes.iter().enumerate() {
+            complain(&format!("{}: {cause}", if i == 0 { "error" } else { "  caused by" }));
+        }
         if let Some(hint) = hint(error) {
             complain(&format!("hint: {hint}"));
         }

@@ -1,6 +1,9 @@
 //! `wocut trace [NAME]`: picks as they happen.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use clap::Args;
 
@@ -41,15 +44,12 @@ impl Trace {
         if services.is_empty() {
             return Err(NotAttached("nothing to trace: no service is on the ebpf engine".into()).into());
         }
-        let left = std::sync::atomic::AtomicU64::new(self.count.unwrap_or(u64::MAX));
-        let ready = || {
-            context.printer.note("tracing picks, interrupt to stop");
-            Ok(())
-        };
+        let left = AtomicU64::new(self.count.unwrap_or(u64::MAX));
+        let ready = || context.printer.note("tracing picks, interrupt to stop");
         watch(&Ebpf::new(context.host.netns()), ready, |pick| {
             let Some((name, service)) = services.get(&pick.service) else { return true };
             let printed = context.printer.pick(name, &pick, instance(service, &pick), &why(service, &pick));
-            let before = left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            let before = left.fetch_sub(1, Ordering::Relaxed);
             printed.is_ok() && before > 1
         })
     }

@@ -7,4 +7,5 @@ pub mod cgroup;
 pub mod listeners;
 pub mod lock;
 pub mod netns;
+pub mod readable;
 pub mod reserved_ports;

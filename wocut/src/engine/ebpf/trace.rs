@@ -3,17 +3,18 @@
 //! The `trace` program is a second one on the same hook. Its link is held by this process alone: while nobody watches
 //! there is no program to run, and a watcher that is killed leaves nothing behind.
 
-use std::{net::IpAddr, os::fd::AsFd as _};
+use std::{
+    net::IpAddr,
+    os::fd::AsFd as _,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use anyhow::Context as _;
 use aya::programs::SkLookup;
 use aya_log::EbpfLogger;
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    io::Errno,
-};
 
 use super::{Ebpf, load, pins};
+use crate::sys::readable;
 
 /// A pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,35 +46,43 @@ pub enum Outcome {
     Refused,
 }
 
-/// Calls `seen` with each pick, until it says to stop. `ready` is called once picks are being seen.
+/// Calls `seen` with each pick, until it says to stop or the user interrupts. `ready` is called once picks are seen.
 pub fn watch(
     engine: &Ebpf<'_>,
-    ready: impl FnOnce() -> anyhow::Result<()>,
+    ready: impl FnOnce(),
     seen: impl Fn(Pick) -> bool + Send + Sync,
 ) -> anyhow::Result<()> {
     anyhow::ensure!(pins::is_complete(&engine.pins, engine.netns)?, "the ebpf engine is not loaded here");
     let mut object = load::object(&engine.pins, engine.netns)?;
-    let done = std::sync::atomic::AtomicBool::new(false);
-    let sink = Sink { seen, done: &done };
-    let mut logger = EbpfLogger::init_with_logger(&mut object, sink).context("open the ring buffer")?;
+    let done = AtomicBool::new(false);
+    let mut logger = EbpfLogger::init_with_logger(&mut object, Sink { seen, done: &done })
+        .context("open the ring buffer")?;
     let trace: &mut SkLookup = load::program(&mut object, "trace")?;
     trace.load().context("load program trace")?;
     trace.attach(&engine.netns.file).context("attach program trace to the network namespace")?;
-    ready()?;
-    while !done.load(std::sync::atomic::Ordering::Relaxed) {
-        let fd = logger.as_fd();
-        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], None) {
-            Err(Errno::INTR) | Ok(_) => logger.flush(),
-            Err(errno) => return Err(std::io::Error::from(errno)).context("wait for picks"),
+    ready();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().context("start a runtime")?;
+    runtime.block_on(async {
+        let ring =
+            logger.as_fd().try_clone_to_owned().and_then(readable::register).context("wait for picks")?;
+        while !done.load(Ordering::Relaxed) {
+            tokio::select! {
+                ready = ring.readable() => {
+                    ready.context("wait for picks")?.clear_ready();
+                    logger.flush();
+                }
+                interrupt = tokio::signal::ctrl_c() => return interrupt.context("wait for an interrupt"),
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Turns the program's lines back into picks.
 struct Sink<'a, F> {
     seen: F,
-    done: &'a std::sync::atomic::AtomicBool,
+    done: &'a AtomicBool,
 }
 
 impl<F: Fn(Pick) -> bool + Send + Sync> log::Log for Sink<'_, F> {
@@ -86,7 +95,7 @@ impl<F: Fn(Pick) -> bool + Send + Sync> log::Log for Sink<'_, F> {
         if let Some(pick) = parse(&line)
             && !(self.seen)(pick)
         {
-            self.done.store(true, std::sync::atomic::Ordering::Relaxed);
+            self.done.store(true, Ordering::Relaxed);
         }
     }
 
