@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use wocut_common::{
-    MAX_MEMBERS,
-    maps::{MAX_INSTANCES, MAX_SERVICES},
-};
+use wocut_common::maps::MAX_SERVICES;
 
+use super::validate::validate;
 use crate::model::{
     Admin, EngineKind, Health, Instance, InstanceSpec, Listen, Name, OnEmpty, Policy, Service, Wanted, Weight,
 };
@@ -69,7 +67,7 @@ pub enum ChangeError {
     },
 }
 
-fn usage<T>(what: impl Into<String>) -> Result<T, ChangeError> {
+pub(super) fn usage<T>(what: impl Into<String>) -> Result<T, ChangeError> {
     Err(ChangeError::Usage(what.into()))
 }
 
@@ -115,11 +113,6 @@ impl Change {
             return usage(
                 "a service wants at least one LISTEN and one INSTANCE, as in `80/tcp to 8001 8002`",
             );
-        }
-        for (i, one) in listen.iter().enumerate() {
-            if let Some(other) = listen[..i].iter().find(|other| one.collides(**other)) {
-                return usage(format!("{one} is listened on twice: {other} is the same place"));
-            }
         }
         let old = wanted.services.get(&name);
         if let Some(old) = old {
@@ -224,67 +217,99 @@ fn free_index(wanted: &Wanted) -> Result<u32, ChangeError> {
     free.ok_or_else(|| ChangeError::Usage(format!("{MAX_SERVICES} services are attached, more do not fit")))
 }
 
-/// Checks the service of that name, just changed, by itself and against the others.
-fn validate(wanted: &Wanted, name: &Name) -> Result<(), ChangeError> {
-    let Some(service) = wanted.services.get(name) else { return Ok(()) };
-    let specs: Vec<&InstanceSpec> = service.instances.iter().map(|instance| &instance.spec).collect();
-    if specs.len() > MAX_MEMBERS {
-        return usage(format!("{} instances: a service has at most {MAX_MEMBERS}", specs.len()));
-    }
-    if let Some(twice) = duplicate(specs.iter().map(|spec| (spec.address, spec.port))) {
-        let twice = specs.iter().find(|spec| (spec.address, spec.port) == twice);
-        return usage(format!(
-            "instance {} is there twice",
-            twice.map_or(String::new(), ToString::to_string)
-        ));
-    }
-    if let Some(twice) = duplicate(specs.iter().map(|spec| &spec.name)) {
-        return usage(format!(
-            "two instances are named `{twice}`: give them names, as in `a=127.0.0.2:8001`"
-        ));
-    }
-    let all: usize = wanted.services.values().map(|service| service.instances.len()).sum();
-    if all > MAX_INSTANCES {
-        return usage(format!("{all} instances: all services together have at most {MAX_INSTANCES}"));
-    }
-    for (other_name, other) in &wanted.services {
-        for listen in &other.listen {
-            if let Some(spec) = specs.iter().find(|spec| spec.port == listen.port) {
-                let whose =
-                    if other_name == name { "the service's own".into() } else { format!("`{other_name}`'s") };
-                return usage(format!("instance {spec} is {whose} service port {listen}"));
-            }
-            if other_name == name {
-                continue;
-            }
-            if service.listen.iter().any(|mine| mine.collides(*listen)) {
-                return Err(ChangeError::Conflict {
-                    what: format!("service `{other_name}` listens on {listen} already"),
-                    forceable: false,
-                });
-            }
-            let instance =
-                other.instances.iter().find(|i| service.listen.iter().any(|l| l.port == i.spec.port));
-            if let Some(instance) = instance {
-                return usage(format!(
-                    "{} would listen on the port of instance {} of service `{other_name}`",
-                    name, instance.spec
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn duplicate<T: Ord + Clone>(items: impl IntoIterator<Item = T>) -> Option<T> {
-    let mut seen = BTreeSet::new();
-    items.into_iter().find(|item| !seen.insert(item.clone()))
-}
-
 fn describe(service: &Service) -> String {
     format!("{} to {}", join(&service.listen), join(service.instances.iter().map(|i| &i.spec)))
 }
 
 fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, ChangeError};
+    use crate::model::{Admin, EngineKind, InstanceSpec, Name, OnEmpty, Policy, Wanted};
+
+    fn attach(name: &str, listen: &str, instances: &str, force: bool) -> Change {
+        Change::Attach {
+            name: name.parse().unwrap(),
+            listen: listen.split(' ').map(|l| l.parse().unwrap()).collect(),
+            instances: specs(instances),
+            policy: Policy::Random,
+            on_empty: OnEmpty::Pass,
+            engine: EngineKind::Ebpf,
+            engine_reason: None,
+            force,
+        }
+    }
+
+    fn specs(text: &str) -> Vec<InstanceSpec> {
+        text.split(' ').map(|i| i.parse().unwrap()).collect()
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn web() -> Wanted {
+        let mut wanted = Wanted::empty(None);
+        attach("web", "80/tcp", "8001 8002", false).apply(&mut wanted).unwrap();
+        wanted
+    }
+
+    fn refused(change: Change) -> ChangeError {
+        let mut wanted = web();
+        change.apply(&mut wanted).unwrap_err()
+    }
+
+    #[test]
+    fn every_verb_can_be_said_twice() {
+        let mut wanted = web();
+        for change in [
+            attach("web", "80/tcp", "8001 8002", false),
+            Change::Add(name("web"), specs("8002")),
+            Change::Weight(name("web"), name("8001"), "1".parse().unwrap()),
+            Change::Admin(name("web"), name("8001"), Admin::Ready),
+        ] {
+            let before = wanted.clone();
+            assert!(change.apply(&mut wanted).unwrap().contains("already"));
+            assert_eq!(wanted, before);
+        }
+    }
+
+    #[test]
+    fn forced_attach_keeps_the_ids_of_instances_that_stay() {
+        let mut wanted = web();
+        assert!(matches!(
+            attach("web", "81/tcp", "8002 8003", false).apply(&mut wanted.clone()),
+            Err(ChangeError::Conflict { forceable: true, .. })
+        ));
+        attach("web", "81/tcp", "8002*5 8003", true).apply(&mut wanted).unwrap();
+        let ids: Vec<u32> = wanted.services["web"].instances.iter().map(|instance| instance.id).collect();
+        assert_eq!(ids, [2, 3]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let no_service = ChangeError::NoService(name("db"));
+        assert_eq!(refused(Change::Detach(name("db"))), no_service);
+        assert_eq!(refused(Change::Add(name("db"), specs("8001"))), no_service);
+        let no_instance = ChangeError::NoInstance(name("web"), name("8009"));
+        assert_eq!(refused(Change::Remove(name("web"), vec![name("8009")])), no_instance);
+        assert_eq!(refused(Change::Admin(name("web"), name("8009"), Admin::Drain)), no_instance);
+    }
+
+    #[test]
+    fn last_instance_is_not_removed() {
+        let error = refused(Change::Remove(name("web"), vec![name("8001"), name("8002")]));
+        assert!(matches!(error, ChangeError::Usage(_)));
+    }
+
+    #[test]
+    fn index_of_a_service_that_is_gone_is_used_again_but_no_id() {
+        let mut wanted = web();
+        Change::Detach(name("web")).apply(&mut wanted).unwrap();
+        attach("db", "90/tcp", "9001", false).apply(&mut wanted).unwrap();
+        assert_eq!((wanted.services["db"].index, wanted.services["db"].instances[0].id), (0, 3));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod change;
 mod slots;
+mod validate;
 
 pub use change::{Change, ChangeError};
 pub use slots::{Member, fill, shares};
