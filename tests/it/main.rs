@@ -13,4 +13,8 @@ mod forward;
 mod harness;
 mod input;
 mod inspect;
+mod listeners;
+mod on_empty;
+mod trace;
+mod udp;
 mod verbs;

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Also a whole request of HTTP/0.9, so that nginx answers it with a bare line.
-const QUESTION: &[u8] = b"GET /\r\n";
+pub(crate) const QUESTION: &[u8] = b"GET /\r\n";
 
 /// What the daemon said of itself and of the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,10 +41,19 @@ pub struct Failure {
     pub error: io::Error,
 }
 
+/// The stage that an error of `connect` belongs to. A reset answers no SYN, that would be a refusal: the handshake was
+/// complete, and the daemon that had it died before the client looked.
+fn stage_of(error: &io::Error) -> Stage {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => Stage::Answer,
+        _ => Stage::Connect,
+    }
+}
+
 /// Connects, asks, reads the answer, and gives the open connection with it.
 pub fn ask(to: SocketAddr) -> Result<(Answer, BufReader<TcpStream>), Failure> {
     let stream = TcpStream::connect_timeout(&to, PATIENCE)
-        .map_err(|error| Failure { stage: Stage::Connect, error })?;
+        .map_err(|error| Failure { stage: stage_of(&error), error })?;
     question(stream).map_err(|error| Failure { stage: Stage::Answer, error })
 }
 
@@ -66,7 +75,7 @@ pub fn bytes(answer: &Answer) -> (u64, u64) {
     (QUESTION.len() as u64, line.len() as u64)
 }
 
-fn parse(line: &str, own: SocketAddr) -> Option<Answer> {
+pub(crate) fn parse(line: &str, own: SocketAddr) -> Option<Answer> {
     let mut words = line.split_whitespace();
     let instance = words.next()?.parse().ok()?;
     let mut end = || {

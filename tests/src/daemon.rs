@@ -25,14 +25,31 @@ pub struct Listen<'a> {
     pub backlog: u32,
     /// The number that the daemon answers with, if it is not the port.
     pub label: Option<u16>,
+    /// Whether a listener on an IPv6 address takes IPv6 alone (`IPV6_V6ONLY`).
+    pub v6only: bool,
+    /// Whether it is an MPTCP listener.
+    pub mptcp: bool,
 }
 
 impl Listen<'_> {
     /// On every address, with the usual queue.
     pub fn on(port: u16) -> Self {
-        Self { port, address: "::", backlog: 1024, label: None }
+        Self { port, address: "::", backlog: 1024, label: None, v6only: false, mptcp: false }
+    }
+
+    /// The arguments of the Python daemons.
+    fn arguments(self) -> impl Iterator<Item = String> {
+        let label = self.label.unwrap_or(self.port);
+        let words = [self.port.to_string(), self.backlog.to_string(), self.address.into(), label.to_string()];
+        let options = [(self.v6only, "v6only"), (self.mptcp, "mptcp")];
+        words.into_iter().chain(options.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.into()))
     }
 }
+
+/// The Python daemon for TCP.
+const STREAMS: &str = include_str!("instance.py");
+/// The Python daemon for UDP.
+const DATAGRAMS: &str = include_str!("datagrams.py");
 
 /// A running daemon; dropping it ends it.
 #[derive(Debug)]
@@ -52,29 +69,31 @@ impl Daemon {
 
     /// A Python daemon that listens as given, once it does.
     pub fn python_with(netns: &Netns, listen: Listen<'_>) -> Self {
-        let (daemon, stdout) = Self::start_python(netns, listen);
+        let (daemon, stdout) = Self::start_python(netns, STREAMS, listen);
         ready(stdout);
         daemon
     }
 
     /// Python daemons on many ports, started together.
     pub fn pythons(netns: &Netns, ports: impl IntoIterator<Item = u16>) -> Vec<Self> {
+        Self::start_pythons(netns, STREAMS, ports)
+    }
+
+    /// Python daemons for UDP on many ports, started together.
+    pub fn udp(netns: &Netns, ports: impl IntoIterator<Item = u16>) -> Vec<Self> {
+        Self::start_pythons(netns, DATAGRAMS, ports)
+    }
+
+    fn start_pythons(netns: &Netns, script: &str, ports: impl IntoIterator<Item = u16>) -> Vec<Self> {
         let (daemons, outputs): (Vec<_>, Vec<_>) =
-            ports.into_iter().map(|port| Self::start_python(netns, Listen::on(port))).unzip();
+            ports.into_iter().map(|port| Self::start_python(netns, script, Listen::on(port))).unzip();
         outputs.into_iter().for_each(ready);
         daemons
     }
 
-    fn start_python(netns: &Netns, listen: Listen<'_>) -> (Self, ChildStdout) {
-        let label = listen.label.unwrap_or(listen.port);
+    fn start_python(netns: &Netns, script: &str, listen: Listen<'_>) -> (Self, ChildStdout) {
         let mut command = netns.command(python());
-        command.args(["-I", "-S", "-c", include_str!("instance.py")]);
-        command.args([
-            &listen.port.to_string(),
-            &listen.backlog.to_string(),
-            listen.address,
-            &label.to_string(),
-        ]);
+        command.args(["-I", "-S", "-c", script]).args(listen.arguments());
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().must("start a Python daemon");
         let stdout = child.stdout.take().must("read the daemon's output");
@@ -110,6 +129,12 @@ impl Daemon {
     /// Lets a stopped daemon go on.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Makes a Python daemon shut its listener (`shutdown(2)`), without closing it, and waits until the kernel has none.
+    pub fn shut(&self, netns: &Netns, port: u16) {
+        self.signal(Signal::USR1);
+        wait_until("the listener is shut", Duration::from_secs(5), || accept_queue(netns, port).is_none());
     }
 
     fn pid(&self) -> Pid {

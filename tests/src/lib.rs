@@ -4,8 +4,8 @@
 //! made (namespaces, processes, rules, pins, state files) is taken away by a `Drop`, so also after a panic.
 //!
 //! A test reads from the outside in: a [`host::Host`] is a [`lan::Lan`] and an [`engine::Engine`]; daemons
-//! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command; [`client`], [`load`] and [`held`] connect; [`tally`]
-//! and [`stats`] judge what came back.
+//! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command; [`client`], [`load`] and [`held`] connect, [`udp`]
+//! sends datagrams; [`tally`] and [`stats`] judge what came back.
 
 pub mod client;
 pub mod daemon;
@@ -24,6 +24,7 @@ pub mod sockets;
 pub mod stats;
 pub mod tally;
 pub mod tool;
+pub mod udp;
 pub mod wait;
 pub mod watch;
 pub mod wocut;

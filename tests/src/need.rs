@@ -1,7 +1,7 @@
 //! What a test needs of the host, and what happens where it is missing.
 
 use std::io::Write as _;
-use std::{env, io};
+use std::{env, fs, io};
 
 use crate::must::fail;
 use crate::tool::which;
@@ -24,6 +24,13 @@ macro_rules! need {
 /// Needs a program in `PATH`.
 pub fn tool(program: &str) -> Result<(), Missing> {
     which(program).map(|_| ()).ok_or_else(|| Missing(format!("the program {program}")))
+}
+
+/// Needs MPTCP in the kernel.
+pub fn mptcp() -> Result<(), Missing> {
+    let enabled = fs::read_to_string("/proc/sys/net/mptcp/enabled");
+    let on = enabled.is_ok_and(|text| text.trim() == "1");
+    on.then_some(()).ok_or_else(|| Missing("MPTCP in the kernel".to_owned()))
 }
 
 /// Says what is missing: a failure in CI, where everything has to be there, and a line on stderr elsewhere.

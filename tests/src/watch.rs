@@ -4,8 +4,10 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use crate::must::Must as _;
+use crate::wait::wait_for;
 
 /// A command under way whose lines can be read as they come; dropping it kills it.
 #[derive(Debug)]
@@ -30,6 +32,14 @@ impl Watched {
     /// The next line on standard output, if there is one by now.
     pub fn line(&self) -> Option<String> {
         self.lines.try_recv().ok()
+    }
+
+    /// Waits until it ends by itself, and gives its exit code and the lines that were not read yet.
+    #[track_caller]
+    pub fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let ended = || self.child.try_wait().must("look at wocut");
+        let status = wait_for("wocut ends by itself", Duration::from_secs(10), ended);
+        (status.code(), self.lines.iter().collect())
     }
 }
 

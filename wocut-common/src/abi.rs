@@ -111,7 +111,19 @@ pub struct ListenerKey {
     /// Instance id.
     pub instance: u32,
     /// Family of the clients it serves: [`FAMILY_V4`] or [`FAMILY_V6`].
-    pub family: u32,
+    pub family: u16,
+    /// Below [`ListenerKey::PLACES`]: an instance may have several, which are tried in this order.
+    pub place: u16,
+}
+
+impl ListenerKey {
+    /// Places for listeners of the family itself: several listen on one port under `SO_REUSEPORT`, and when one
+    /// closes another is to be found.
+    pub const OWN: u16 = 4;
+    /// The place for an IPv6 listener that also takes IPv4.
+    pub const DUAL_STACK: u16 = Self::OWN;
+    /// All of them.
+    pub const PLACES: u16 = Self::OWN + 1;
 }
 
 /// What a daemon may bind: see [`PortKey::any_address`] and [`PortKey::other_address`].
@@ -216,7 +228,9 @@ pub struct Register {
     pub family: u32,
     /// The instances that it serves.
     pub instances: InstanceIds,
-    /// Answer: 1 if a listener was found.
+    /// Source port of the lookup, in host order: where several listeners share a port, it decides which is found.
+    pub source_port: u32,
+    /// Answer: 0 if no listener was found, 1 if one was, 2 if it was registered already.
     pub found: u32,
     /// Answer: the first negative errno of putting it into `listeners`, else 0.
     pub error: i32,
@@ -238,7 +252,9 @@ const _: () = {
     assert!(size_of::<Owner>() == 20);
     assert!(size_of::<CounterKey>() == 8);
     assert!(size_of::<Counters>() == 56);
-    assert!(size_of::<Register>() == 60);
+    assert!(size_of::<Register>() == 64);
+    // A choice is 16 bits of a hash: see `pick::slot`.
+    assert!(SLOTS == 1 << 16);
     assert!(MAX_MEMBERS.is_power_of_two() && MAX_MEMBERS <= u16::MAX as usize);
     assert!(MAX_SERVICES < Owner::UNCOUNTED as usize);
 };

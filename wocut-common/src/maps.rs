@@ -26,8 +26,8 @@ pub const MAX_SERVICES: usize = 1024;
 pub const MAX_LISTENS: usize = 4 * MAX_SERVICES;
 /// Instances of all services in one network namespace.
 pub const MAX_INSTANCES: usize = 16 * 1024;
-/// Each instance has a listener for IPv4 and one for IPv6.
-pub const MAX_LISTENERS: usize = 2 * MAX_INSTANCES;
+/// Most instances have one listener, or one for each family.
+pub const MAX_LISTENERS: usize = 4 * MAX_INSTANCES;
 /// A row for the bare port and one for each family and address.
 pub const MAX_PORTS: usize = 4 * MAX_INSTANCES;
 /// A row for each instance and one for each service.

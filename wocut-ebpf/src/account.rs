@@ -2,21 +2,20 @@
 
 use aya_ebpf::{
     bindings::{
-        BPF_NOEXIST, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
         BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE, BPF_TCP_CLOSING, BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2,
         BPF_TCP_LAST_ACK, bpf_sock, bpf_sock_ops,
     },
     helpers::{bpf_get_netns_cookie, bpf_sock_hash_update},
     programs::SockOpsContext,
 };
-use wocut_common::{
-    CounterKey, FAMILY_V4, FAMILY_V6, InstanceIds, ListenerKey, Owner, PROTOCOL_TCP, PortKey, ServiceKey,
-};
+use wocut_common::{CounterKey, InstanceIds, ListenerKey, Owner, PROTOCOL_TCP, PortKey, ServiceKey};
 
 use crate::{
     kernel::{self, bytes, field, raw},
     lookup::{count, service_at},
     maps::{COUNTERS, LISTENERS, NETNS_COOKIE, PORTS},
+    register::register,
 };
 
 /// A socket has changed.
@@ -59,11 +58,7 @@ fn listening(ops: *mut bpf_sock_ops) {
         if instance == 0 {
             break;
         }
-        put(ops, instance, family, 0);
-        if family == FAMILY_V6 {
-            // It may be dual-stack. A listener for IPv4 alone goes first.
-            put(ops, instance, FAMILY_V4, u64::from(BPF_NOEXIST));
-        }
+        register(instance, family, |key, flags| put(ops, key, flags));
     }
     kernel::set_owner(socket, Owner { instances, service: Owner::UNCOUNTED });
 }
@@ -77,11 +72,10 @@ fn instances_at(address: [u8; 16], port: u16, family: u8) -> Option<InstanceIds>
 }
 
 #[inline(always)]
-fn put(ops: *mut bpf_sock_ops, instance: u32, family: u8, flags: u64) {
-    let mut key = ListenerKey { instance, family: u32::from(family) };
+fn put(ops: *mut bpf_sock_ops, mut key: ListenerKey, flags: u64) -> i64 {
     let map = core::ptr::from_ref(&LISTENERS).cast_mut().cast();
     // SAFETY: the helper reads one key. What it refuses (an MPTCP listener) `status` tells.
-    unsafe { bpf_sock_hash_update(ops, map, core::ptr::from_mut(&mut key).cast(), flags) };
+    unsafe { bpf_sock_hash_update(ops, map, core::ptr::from_mut(&mut key).cast(), flags) }
 }
 
 /// A handshake is complete: count it if it came through a service, and ask to hear of its end.

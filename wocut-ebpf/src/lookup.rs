@@ -58,11 +58,9 @@ pub(crate) fn pick(ctx: &SkLookupContext) -> u32 {
     }
 
     for block in 0..MAX_MEMBERS as u32 / BLOCK {
-        if block * BLOCK > table.mask {
-            break;
-        }
         match offer_block(lookup, service, family, hash, block * BLOCK) {
             BLOCK_TAKEN => return sk_action::SK_PASS,
+            NO_BLOCK => break,
             full if last_resort == 0 => last_resort = full as u32,
             _ => {}
         }
@@ -79,10 +77,13 @@ pub(crate) fn pick(ctx: &SkLookupContext) -> u32 {
 const BLOCK: u32 = 16;
 /// Answer of [`offer_block`]: the connection is taken. Not an instance id.
 const BLOCK_TAKEN: u64 = 1 << 32;
+/// Answer of [`offer_block`]: the table ends before this block.
+const NO_BLOCK: u64 = 1 << 33;
 
 /// Offers the connection to the members `from` places and more after the hash's first choice.
 ///
-/// Returns [`BLOCK_TAKEN`], or the first instance whose accept queue is full, or 0.
+/// Returns [`BLOCK_TAKEN`], [`NO_BLOCK`], the first instance whose accept queue is full, or 0. Whoever walks on goes
+/// by these answers: the table may have been swapped for a longer one since the first choice.
 ///
 /// This function and the next two are functions of their own for the verifier: it checks each once, and not once
 /// in every turn of the loop that calls it.
@@ -92,7 +93,8 @@ extern "C" fn offer_block(ctx: *mut bpf_sk_lookup, service: u32, family: u32, ha
     let mut full = 0;
     for n in 0..BLOCK {
         match offer_other(ctx, service, family, hash, from + n) {
-            outcome if outcome == BLOCK_TAKEN => return BLOCK_TAKEN,
+            BLOCK_TAKEN => return BLOCK_TAKEN,
+            NO_BLOCK => return if n == 0 { NO_BLOCK } else { full },
             instance if full == 0 => full = instance,
             _ => {}
         }
@@ -108,7 +110,10 @@ extern "C" fn offer_other(ctx: *mut bpf_sk_lookup, service: u32, family: u32, ha
     let Some(table) = SLOTS.get_value(service, &0) else { return 0 };
     let choices = choices(table, hash);
     let member = (choices[0] + n) & table.mask;
-    if n > table.mask || member >= table.len || choices.contains(&member) {
+    if n > table.mask {
+        return NO_BLOCK;
+    }
+    if member >= table.len || choices.contains(&member) {
         return 0;
     }
     let instance = table.members[member as usize % MAX_MEMBERS];
@@ -177,22 +182,26 @@ extern "C" fn offer(
     family: u32,
     even_full: u32,
 ) -> u32 {
-    let key = ListenerKey { instance, family };
-    let listener = listener(&key);
-    if listener.is_null() {
-        count(service, instance, |row| row.failovers += 1);
-        return outcome::ABSENT;
+    let mut outcome = outcome::ABSENT;
+    for place in 0..ListenerKey::PLACES {
+        let listener = listener(&ListenerKey { instance, family: family as u16, place });
+        if listener.is_null() {
+            continue;
+        }
+        outcome = if even_full == 0 && kernel::accept_queue_is_full(listener) {
+            outcome::FULL
+        // SAFETY: `ctx` is the program's context, `listener` was just looked up.
+        } else if unsafe { bpf_sk_assign(ctx.cast(), listener, 0) } == 0 {
+            outcome::TAKEN
+        } else {
+            outcome::REFUSED
+        };
+        // SAFETY: releases the reference that the lookup took.
+        unsafe { bpf_sk_release(listener) };
+        if outcome == outcome::TAKEN {
+            break;
+        }
     }
-    let outcome = if even_full == 0 && kernel::accept_queue_is_full(listener) {
-        outcome::FULL
-    // SAFETY: `ctx` is the program's context, `listener` was just looked up.
-    } else if unsafe { bpf_sk_assign(ctx.cast(), listener, 0) } == 0 {
-        outcome::TAKEN
-    } else {
-        outcome::REFUSED
-    };
-    // SAFETY: releases the reference that the lookup took.
-    unsafe { bpf_sk_release(listener) };
     count(service, instance, |row| {
         if outcome == outcome::TAKEN {
             row.picked += 1;

@@ -19,6 +19,7 @@ use crate::{
 };
 
 const AF_INET6: u32 = 10;
+const EEXIST: i64 = 17;
 
 /// Reads the question, registers the listener, writes the answer back.
 #[inline(always)]
@@ -29,8 +30,12 @@ pub(crate) fn answer(ctx: &TcContext) -> i32 {
     let socket = look_up(ctx, &question);
     if !socket.is_null() {
         if field!(socket, state) == BPF_TCP_LISTEN {
-            question.found = 1;
-            question.error = register(socket, &question);
+            let owner = Owner { instances: question.instances, service: Owner::UNCOUNTED };
+            question.found = if kernel::owner(socket).is_some_and(|noted| *noted == owner) { 2 } else { 1 };
+            if question.found == 1 {
+                question.error = register_all(socket, &question);
+                kernel::set_owner(socket, owner);
+            }
         }
         // SAFETY: releases the reference that the lookup took.
         unsafe { bpf_sk_release(socket.cast()) };
@@ -43,14 +48,14 @@ pub(crate) fn answer(ctx: &TcContext) -> i32 {
 fn look_up(ctx: &TcContext, question: &Register) -> *mut bpf_sock {
     // SAFETY: all zero is an address without a meaning yet, of either family.
     let mut tuple: bpf_sock_tuple = unsafe { MaybeUninit::zeroed().assume_init() };
-    let port = question.port.to_be();
+    let (sport, dport) = ((question.source_port as u16).to_be(), question.port.to_be());
     // SAFETY: 16 plain bytes either way.
     let address: [u32; 4] = unsafe { core::mem::transmute(question.address) };
     let size = if question.family == u32::from(FAMILY_V4) {
-        tuple.__bindgen_anon_1.ipv4 = TupleV4 { saddr: 0, daddr: address[0], sport: 0, dport: port };
+        tuple.__bindgen_anon_1.ipv4 = TupleV4 { saddr: 0, daddr: address[0], sport, dport };
         size_of::<TupleV4>()
     } else {
-        tuple.__bindgen_anon_1.ipv6 = TupleV6 { saddr: [0; 4], daddr: address, sport: 0, dport: port };
+        tuple.__bindgen_anon_1.ipv6 = TupleV6 { saddr: [0; 4], daddr: address, sport, dport };
         size_of::<TupleV6>()
     };
     // SAFETY: the helper reads `size` bytes of the tuple. The namespace is the one that the command runs in.
@@ -65,34 +70,42 @@ fn look_up(ctx: &TcContext, question: &Register) -> *mut bpf_sock {
     }
 }
 
+/// Puts a listener under every instance that it serves. Returns the first error.
 #[inline(always)]
-fn register(socket: *mut bpf_sock, question: &Register) -> i32 {
+fn register_all(socket: *mut bpf_sock, question: &Register) -> i32 {
     let mut error = 0;
-    let mut note = |result: i64| {
-        if error == 0 {
-            error = result as i32;
-        }
-    };
-    let dual = field!(socket, family) == AF_INET6;
+    let family = if field!(socket, family) == AF_INET6 { FAMILY_V6 } else { FAMILY_V4 };
     for instance in question.instances {
         if instance == 0 {
             break;
         }
-        if dual {
-            note(put(socket, instance, FAMILY_V6, 0));
-            // It may be dual-stack. A listener for IPv4 alone goes first, so that one that is there stays.
-            put(socket, instance, FAMILY_V4, u64::from(BPF_NOEXIST));
-        } else {
-            note(put(socket, instance, FAMILY_V4, 0));
+        let result = register(instance, family, |key, flags| put(socket, key, flags));
+        if error == 0 {
+            error = result as i32;
         }
     }
-    kernel::set_owner(socket, Owner { instances: question.instances, service: Owner::UNCOUNTED });
     error
 }
 
+/// Puts a listener of `family` under an instance: in the first free place, and if it may be dual-stack, in the place
+/// for that. All places taken is no error, as those before serve.
 #[inline(always)]
-fn put(socket: *mut bpf_sock, instance: u32, family: u8, flags: u64) -> i64 {
-    let key = ListenerKey { instance, family: u32::from(family) };
+pub(crate) fn register(instance: u32, family: u8, put: impl Fn(ListenerKey, u64) -> i64) -> i64 {
+    let mut result = -EEXIST;
+    for place in 0..ListenerKey::OWN {
+        if result != -EEXIST {
+            break;
+        }
+        result = put(ListenerKey { instance, family: family.into(), place }, u64::from(BPF_NOEXIST));
+    }
+    if family == FAMILY_V6 {
+        put(ListenerKey { instance, family: FAMILY_V4.into(), place: ListenerKey::DUAL_STACK }, 0);
+    }
+    if result == -EEXIST { 0 } else { result }
+}
+
+#[inline(always)]
+fn put(socket: *mut bpf_sock, key: ListenerKey, flags: u64) -> i64 {
     let map = core::ptr::from_ref(&LISTENERS).cast_mut().cast();
     // SAFETY: the helper reads one key and takes the socket itself.
     unsafe { bpf_map_update_elem(map, core::ptr::from_ref(&key).cast(), socket.cast(), flags) }

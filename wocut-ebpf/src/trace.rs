@@ -50,19 +50,25 @@ fn first_choice(tuple: &Tuple, table: &Table, chosen: u32) -> (u32, u32) {
         return (0, outcome::ABSENT);
     }
     let instance = table.members[member as usize % MAX_MEMBERS];
-    let listener = listener(&ListenerKey { instance, family: u32::from(tuple.family) });
-    if listener.is_null() {
-        return (instance, outcome::ABSENT);
+    let mut became = outcome::ABSENT;
+    for place in 0..ListenerKey::PLACES {
+        let listener = listener(&ListenerKey { instance, family: tuple.family.into(), place });
+        if listener.is_null() {
+            continue;
+        }
+        let socket: *mut bpf_sock = listener.cast();
+        became = if field!(socket, src_port) == chosen {
+            outcome::TAKEN
+        } else if kernel::accept_queue_is_full(listener) {
+            outcome::FULL
+        } else {
+            outcome::REFUSED
+        };
+        // SAFETY: releases the reference that the lookup took.
+        unsafe { bpf_sk_release(listener) };
+        if became == outcome::TAKEN {
+            break;
+        }
     }
-    let socket: *mut bpf_sock = listener.cast();
-    let became = if field!(socket, src_port) == chosen {
-        outcome::TAKEN
-    } else if kernel::accept_queue_is_full(listener) {
-        outcome::FULL
-    } else {
-        outcome::REFUSED
-    };
-    // SAFETY: releases the reference that the lookup took.
-    unsafe { bpf_sk_release(listener) };
     (instance, became)
 }

@@ -5,9 +5,10 @@ use std::{fs, path::Path};
 use serde::Serialize;
 
 use crate::{
-    engine::{ebpf::Ebpf, iptables::Iptables},
+    engine::iptables::Iptables,
     error::one_line,
-    sys::{bpffs, capabilities, cgroup, listeners, netns::Netns},
+    host::Host,
+    sys::{bpffs, capabilities, cgroup, listeners},
 };
 
 /// One feature.
@@ -23,8 +24,9 @@ pub struct Finding {
     pub without: &'static str,
 }
 
-/// Looks at this host from a network namespace.
-pub fn examine(netns: &Netns) -> Vec<Finding> {
+/// Looks at this host.
+pub fn examine(host: &Host) -> Vec<Finding> {
+    let netns = host.netns();
     let missing = capabilities::missing_for_ebpf();
     let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned());
     let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -37,7 +39,7 @@ pub fn examine(netns: &Netns) -> Vec<Finding> {
     vec![
         finding(
             "engine ebpf",
-            result(Ebpf::new(netns).try_out().map(|()| format!("loads and attaches on Linux {release}"))),
+            result(host.try_ebpf().map(|()| format!("loads and attaches on Linux {release}"))),
             "services run on iptables rules",
         ),
         finding(

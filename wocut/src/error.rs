@@ -32,10 +32,13 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or_else(|| cause.is::<OtherVersion>().then_some(5))
 }
 
-/// An error and its causes, outermost first. A cause that the one before it has told already is left out.
+/// The first line of an error and of each of its causes, outermost first. A cause that the one before it has told
+/// already is left out.
 pub fn causes(error: &anyhow::Error) -> Vec<String> {
     let mut said: Vec<String> = Vec::new();
     for cause in error.chain().map(ToString::to_string) {
+        // What the verifier says goes on for pages.
+        let cause = cause.lines().next().unwrap_or_default().trim_end().to_owned();
         if said.last().is_none_or(|last| !last.contains(&cause)) {
             said.push(cause);
         }

@@ -89,25 +89,28 @@ impl Host {
             before = self.wanted()?;
         }
         let mut after = before.clone();
-        let change = change(self, &before)?;
-        let everything = matches!(change, Change::DetachAll);
-        let line = change.apply(&mut after)?;
-        if everything {
+        let change = change(self, &before).map_err(|error| self.unclaim(&before, error))?;
+        if matches!(change, Change::DetachAll) {
+            // Whatever the state file says, or said before it was lost.
             after.engines.insert(EngineKind::Ebpf);
+            after.engines.extend(Iptables::probe().is_ok().then_some(EngineKind::Iptables));
         }
+        let line = change.apply(&mut after).map_err(|error| self.unclaim(&before, error.into()))?;
         after.engines.extend(after.services.values().map(|service| service.engine));
         let steps = if dry_run || verbose { self.dry_run(&after)? } else { Vec::new() };
         if dry_run {
             return Ok(Done { line, steps, ..Done::default() });
         }
-        let warnings =
+        let mut warnings =
             self.reach(&before, after).map_err(|error| match self.reach(&before, before.clone()) {
                 Ok(_) => error,
                 Err(again) => {
                     error.context(format!("and the state before could not be restored: {}", one_line(&again)))
                 }
             })?;
-        self.note_shares(&before)?;
+        if let Err(error) = self.note_shares(&before) {
+            warnings.push(format!("`wocut stats` is not exact from here: {}", one_line(&error)));
+        }
         Ok(Done { line, warnings, steps })
     }
 
@@ -189,15 +192,26 @@ impl Host {
         Ok(observed.into_iter().map(|(_, service)| service).collect())
     }
 
-    /// The engine for a new service, and why it is not eBPF if that was tried.
+    /// The engine for a new service, and why it is not eBPF if that was tried. What a trial loads stays for the change
+    /// that follows, and is written down before; a dry run leaves nothing.
     pub fn choose(
         &self,
         choice: EngineChoice,
         listen: &[Listen],
+        wanted: &Wanted,
+        dry_run: bool,
     ) -> anyhow::Result<(EngineKind, Option<String>)> {
-        let ebpf = || match Ebpf::cannot_serve(listen) {
-            Some(reason) => Err(anyhow!(reason)),
-            None => Ebpf::new(&self.netns).probe(),
+        let ebpf = || {
+            if let Some(reason) = Ebpf::cannot_serve(listen) {
+                return Err(anyhow!(reason));
+            }
+            if dry_run {
+                return Ebpf::new(&self.netns).try_out();
+            }
+            let mut claimed = Wanted { unfinished: true, ..wanted.clone() };
+            claimed.engines.insert(EngineKind::Ebpf);
+            self.write(&claimed)?;
+            Ebpf::new(&self.netns).probe()
         };
         match choice {
             EngineChoice::Only(EngineKind::Ebpf) => {
@@ -210,16 +224,36 @@ impl Host {
             }
             EngineChoice::Auto => {
                 let Err(refused) = ebpf() else { return Ok((EngineKind::Ebpf, None)) };
+                let refused = one_line(&refused);
                 match Iptables::probe() {
-                    Ok(()) => Ok((EngineKind::Iptables, Some(one_line(&refused)))),
-                    Err(error) => Err(anyhow!(
-                        "no engine works here: ebpf: {}; iptables: {}",
-                        one_line(&refused),
-                        one_line(&error)
-                    )),
+                    Ok(()) => Ok((EngineKind::Iptables, Some(refused))),
+                    Err(error) => {
+                        Err(anyhow!("no engine works here: ebpf: {refused}; iptables: {}", one_line(&error)))
+                    }
                 }
             }
         }
+    }
+
+    /// After a change that failed before it began: takes back what [`choose`](Self::choose) claimed.
+    fn unclaim(&self, before: &Wanted, error: anyhow::Error) -> anyhow::Error {
+        if !self.wanted().is_ok_and(|now| now.unfinished) {
+            return error;
+        }
+        let mut claimed = before.clone();
+        claimed.engines.insert(EngineKind::Ebpf);
+        match self.reach(before, claimed) {
+            Ok(_) => error,
+            Err(again) => {
+                error.context(format!("and what was tried could not be taken back: {}", one_line(&again)))
+            }
+        }
+    }
+
+    /// Tries whether the eBPF engine runs here, while no command changes anything.
+    pub fn try_ebpf(&self) -> anyhow::Result<()> {
+        let _lock = DirLock::wait(Path::new(RUN))?;
+        Ebpf::new(&self.netns).try_out()
     }
 
     fn engine(&self, kind: EngineKind) -> Box<dyn Engine + '_> {

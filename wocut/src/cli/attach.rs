@@ -5,7 +5,7 @@ use clap::Args;
 use super::{Context, DryRun};
 use crate::{
     error::Usage,
-    model::{InstanceSpec, Listen, Name, OnEmpty, Policy},
+    model::{EngineKind, InstanceSpec, Listen, Name, OnEmpty, Policy},
     plan::Change,
 };
 
@@ -39,16 +39,31 @@ impl Attach {
         let Self { name, words, policy, on_empty, force, dry_run } = self;
         let (listen, instances) = parse(&words)?;
         let choice = context.global.engine;
+        let rehearsal = dry_run.dry_run;
         context.change(&dry_run, |host, wanted| {
+            let on = |engine, engine_reason| Change::Attach {
+                name: name.clone(),
+                listen: listen.clone(),
+                instances: instances.clone(),
+                policy,
+                on_empty,
+                engine,
+                engine_reason,
+                force,
+            };
             // Said twice, it stays on the engine that it is on.
-            let (engine, engine_reason) = match wanted.services.get(&name) {
-                Some(old) if choice.allows(old.engine) => (old.engine, old.engine_reason.clone()),
-                _ => host.choose(choice, &listen)?,
+            let old = wanted.services.get(&name).filter(|old| choice.allows(old.engine));
+            let (engine, engine_reason) = if let Some(old) = old {
+                (old.engine, old.engine_reason.clone())
+            } else {
+                // What makes no sense on any engine is refused before one is tried.
+                on(EngineKind::Ebpf, None).apply(&mut wanted.clone())?;
+                host.choose(choice, &listen, wanted, rehearsal)?
             };
             if let Some(reason) = &engine_reason {
                 context.printer.note(&format!("engine {engine}: {reason}"));
             }
-            Ok(Change::Attach { name, listen, instances, policy, on_empty, engine, engine_reason, force })
+            Ok(on(engine, engine_reason))
         })
     }
 }

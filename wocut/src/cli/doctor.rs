@@ -6,7 +6,7 @@ use super::{
     Context,
     printer::{Align, Style, Table},
 };
-use crate::{doctor, sys::netns::Netns};
+use crate::doctor;
 
 /// Say what this host can run, and which capability or kernel feature is missing
 #[derive(Args, Debug)]
@@ -15,8 +15,7 @@ pub(super) struct Doctor {}
 impl Doctor {
     #[expect(clippy::unused_self, reason = "every command is run the same way")]
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        let netns: &Netns = context.host.netns();
-        let findings = doctor::examine(netns);
+        let findings = doctor::examine(&context.host);
         if context.printer.json() {
             return context.printer.object(&serde_json::json!({ "schema": 1, "findings": findings }));
         }

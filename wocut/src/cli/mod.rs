@@ -2,13 +2,13 @@
 //!
 //! Nouns read, verbs write; every verb can be said twice.
 
+mod admin;
 mod attach;
 mod detach;
 mod doctor;
 mod list;
 mod members;
 mod printer;
-mod state;
 mod stats;
 mod status;
 mod trace;
@@ -66,9 +66,9 @@ enum Command {
     Add(members::Add),
     Remove(members::Remove),
     Weight(weight::Weight),
-    Drain(state::Drain),
-    Ready(state::Ready),
-    Maint(state::Maint),
+    Drain(admin::Drain),
+    Ready(admin::Ready),
+    Maint(admin::Maint),
     List(list::List),
     Status(status::Status),
     Stats(stats::Stats),

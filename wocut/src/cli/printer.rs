@@ -94,22 +94,18 @@ impl Printer {
         self.line(&format!("{would}{}", done.line))
     }
 
-    /// A pick, as it happens.
-    pub(super) fn pick(
-        &self,
-        name: &Name,
-        pick: &Pick,
-        instance: Option<&Name>,
-        why: &str,
-    ) -> anyhow::Result<()> {
+    /// A pick, as it happens. False: nobody reads this any more.
+    pub(super) fn pick(&self, service: &Name, pick: &Pick, instance: Option<&str>, why: &str) -> bool {
         let client = std::net::SocketAddr::new(pick.client, pick.client_port);
-        if self.json {
-            return self.object(&serde_json::json!({
-                "client": client, "service": name, "instance": instance, "why": why,
-            }));
-        }
-        let instance = instance.map_or("(nobody)", Name::as_str);
-        self.line(&format!("{client:<24} {name} {instance:<12} {why}"))
+        let line = if self.json {
+            let object = serde_json::json!({
+                "client": client, "service": service, "instance": instance, "why": why,
+            });
+            object.to_string()
+        } else {
+            format!("{client:<24} {service} {:<12} {why}", instance.unwrap_or("(nobody)"))
+        };
+        io::stdout().write_all(format!("{line}\n").as_bytes()).is_ok()
     }
 
     /// A table, its columns aligned.

@@ -1,8 +1,8 @@
 //! `wocut trace [NAME]`: picks as they happen.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use clap::Args;
@@ -15,7 +15,7 @@ use crate::{
     },
     error::NotAttached,
     host::service,
-    model::{EngineKind, Name, Service},
+    model::{EngineKind, Name, Service, Wanted},
 };
 
 /// Print picks as they happen: client, service, instance, why
@@ -34,33 +34,47 @@ impl Trace {
         if let Some(name) = &self.name {
             service(&wanted, name)?;
         }
-        let only = |name: &Name| self.name.as_ref().is_none_or(|only| only == name);
-        let services: BTreeMap<u32, (&Name, &Service)> = wanted
-            .on(EngineKind::Ebpf)
-            .into_iter()
-            .filter(|(name, _)| only(name))
-            .map(|(name, service)| (service.index, (name, service)))
-            .collect();
-        if services.is_empty() {
+        if wanted.on(EngineKind::Ebpf).is_empty() {
             return Err(NotAttached("nothing to trace: no service is on the ebpf engine".into()).into());
         }
+        let wanted = Mutex::new(wanted);
         let left = AtomicU64::new(self.count.unwrap_or(u64::MAX));
         let ready = || context.printer.note("tracing picks, interrupt to stop");
         watch(&Ebpf::new(context.host.netns()), ready, |pick| {
-            let Some((name, service)) = services.get(&pick.service) else { return true };
-            let printed = context.printer.pick(name, &pick, instance(service, &pick), &why(service, &pick));
-            let before = left.fetch_sub(1, Ordering::Relaxed);
-            printed.is_ok() && before > 1
+            let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            if !is_known(&wanted, &pick) {
+                // A service or an instance came since.
+                *wanted = context.host.wanted().unwrap_or_else(|_| wanted.clone());
+            }
+            let Some((name, service)) = find(&wanted, &pick) else { return true };
+            if self.name.as_ref().is_some_and(|only| only != name) {
+                return true;
+            }
+            let port = pick.port.map(|port| port.to_string());
+            let instance = instance(service, &pick).or(port.as_deref());
+            let is_read = context.printer.pick(name, &pick, instance, &why(service, &pick));
+            is_read && left.fetch_sub(1, Ordering::Relaxed) > 1
         })
     }
 }
 
-fn instance<'a>(service: &'a Service, pick: &Pick) -> Option<&'a Name> {
+fn find<'a>(wanted: &'a Wanted, pick: &Pick) -> Option<(&'a Name, &'a Service)> {
+    wanted.on(EngineKind::Ebpf).into_iter().find(|(_, service)| service.index == pick.service)
+}
+
+fn is_known(wanted: &Wanted, pick: &Pick) -> bool {
+    let ids = |service: &Service| service.instances.iter().any(|instance| instance.id == pick.first_choice);
+    find(wanted, pick).is_some_and(|(_, service)| {
+        ids(service) && (pick.port.is_none() || instance(service, pick).is_some())
+    })
+}
+
+fn instance<'a>(service: &'a Service, pick: &Pick) -> Option<&'a str> {
     let port = pick.port?;
     let on_port = || service.instances.iter().filter(move |instance| instance.spec.port == port);
     // Of several on one port the first choice is the likeliest.
     let first = on_port().find(|instance| instance.id == pick.first_choice);
-    first.or_else(|| on_port().next()).map(|instance| &instance.spec.name)
+    first.or_else(|| on_port().next()).map(|instance| instance.spec.name.as_str())
 }
 
 fn why(service: &Service, pick: &Pick) -> String {

@@ -45,7 +45,8 @@ fn endpoint(text: &str) -> Result<(Option<std::net::IpAddr>, u16), String> {
         None => address.parse().map(std::net::IpAddr::V4).ok(),
     };
     match parsed {
-        Some(address) => Ok((Some(address), port(digits)?)),
+        // An IPv4 address mapped into IPv6 is met as IPv4.
+        Some(address) => Ok((Some(address.to_canonical()), port(digits)?)),
         None => Err("the address before the port is neither IPv4 nor IPv6 in brackets".into()),
     }
 }

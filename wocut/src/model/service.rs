@@ -30,7 +30,7 @@ impl fmt::Display for EngineKind {
 }
 
 /// How a pick is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// By weight, at random, and nobody outside can tell or steer it.
@@ -58,7 +58,7 @@ impl fmt::Display for Policy {
 }
 
 /// What becomes of a new connection when no instance can take it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnEmpty {
     /// It goes to whatever listens on the service port itself.

@@ -136,7 +136,11 @@ impl Change {
             None => free_index(wanted)?,
         };
         // Instances that stay keep their ids, and with them their counters and open connections.
-        let mut kept = wanted.services.remove(&name).map(|old| old.instances).unwrap_or_default();
+        let mut kept = match wanted.services.remove(&name) {
+            Some(old) if old.engine == engine => old.instances,
+            // On another engine they are new, and counted from nothing.
+            _ => Vec::new(),
+        };
         let instances: Vec<Instance> = instances
             .into_iter()
             .map(|spec| {
@@ -164,7 +168,7 @@ fn add(wanted: &mut Wanted, name: &Name, specs: Vec<InstanceSpec>) -> Result<Str
             Some(old) => {
                 return Err(ChangeError::Conflict {
                     what: format!(
-                        "service `{name}` has an instance `{}` already, as {}",
+                        "service `{name}` has an instance `{}` already, as {}: `wocut weight` changes its share",
                         spec.name, old.spec
                     ),
                     forceable: false,
@@ -214,11 +218,18 @@ fn new_instance(wanted: &mut Wanted, spec: InstanceSpec) -> Instance {
 fn free_index(wanted: &Wanted) -> Result<u32, ChangeError> {
     let used: BTreeSet<u32> = wanted.services.values().map(|service| service.index).collect();
     let free = (0..).take(MAX_SERVICES).find(|index| !used.contains(index));
-    free.ok_or_else(|| ChangeError::Usage(format!("{MAX_SERVICES} services are attached, more do not fit")))
+    free.ok_or_else(|| ChangeError::Conflict {
+        what: format!("{MAX_SERVICES} services are attached, more do not fit"),
+        forceable: false,
+    })
 }
 
 fn describe(service: &Service) -> String {
-    format!("{} to {}", join(&service.listen), join(service.instances.iter().map(|i| &i.spec)))
+    let instances = service.instances.iter().map(|instance| match instance.admin {
+        Admin::Ready => instance.spec.to_string(),
+        other => format!("{} ({other})", instance.spec),
+    });
+    format!("{} to {}", join(&service.listen), join(instances))
 }
 
 fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {

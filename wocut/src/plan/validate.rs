@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use wocut_common::{MAX_MEMBERS, maps::MAX_INSTANCES};
+use wocut_common::{MAX_MEMBERS, MAX_SHARED, maps::MAX_INSTANCES};
 
 use super::change::{ChangeError, usage};
-use crate::model::{InstanceSpec, Listen, Name, Service, Wanted};
+use crate::model::{EngineKind, InstanceSpec, Listen, Name, Service, Wanted};
 
 /// Checks the service of that name, which was just changed.
 pub(super) fn validate(wanted: &Wanted, name: &Name) -> Result<(), ChangeError> {
@@ -15,8 +15,21 @@ pub(super) fn validate(wanted: &Wanted, name: &Name) -> Result<(), ChangeError> 
     if all > MAX_INSTANCES {
         return usage(format!("{all} instances: all services together have at most {MAX_INSTANCES}"));
     }
+    let mut on_ebpf = wanted.on(EngineKind::Ebpf).into_iter().flat_map(|(_, service)| &service.instances);
+    if let Some(crowded) = on_ebpf.find(|instance| sharing(wanted, &instance.spec) > MAX_SHARED) {
+        let what = format!("more than {MAX_SHARED} instances would share the listener of {}", crowded.spec);
+        return Err(ChangeError::Conflict { what, forceable: false });
+    }
     let others = wanted.services.iter().filter(|(other, _)| *other != name);
     others.into_iter().try_for_each(|(other_name, other)| beside(name, service, other_name, other))
+}
+
+/// How many instances one listener on every address would serve together with this one.
+fn sharing(wanted: &Wanted, spec: &InstanceSpec) -> usize {
+    let all = wanted.on(EngineKind::Ebpf).into_iter().flat_map(|(_, service)| &service.instances);
+    let together =
+        |a: &InstanceSpec| a.port == spec.port && (a.address.is_none() || a.address == spec.address);
+    all.filter(|other| together(&other.spec)).count()
 }
 
 fn alone(service: &Service) -> Result<(), ChangeError> {

@@ -9,13 +9,9 @@ pub const EBPF: [(&str, CapabilitySet, &str); 3] = [
     ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN, "attach programs to a network namespace and a cgroup"),
 ];
 
-/// Names of those that are missing. `CAP_SYS_ADMIN` stands for `CAP_BPF` and `CAP_PERFMON`.
+/// Names of those that are missing. For `bpf(2)`, `CAP_SYS_ADMIN` stands for each.
 pub fn missing_for_ebpf() -> Vec<&'static str> {
     let Ok(sets) = capabilities(None) else { return Vec::new() };
-    let has = |wanted: CapabilitySet| {
-        let by_admin =
-            wanted != CapabilitySet::NET_ADMIN && sets.effective.contains(CapabilitySet::SYS_ADMIN);
-        sets.effective.contains(wanted) || by_admin
-    };
+    let has = |wanted| sets.effective.intersects(CapabilitySet::SYS_ADMIN | wanted);
     EBPF.iter().filter(|(_, wanted, _)| !has(*wanted)).map(|(name, ..)| *name).collect()
 }

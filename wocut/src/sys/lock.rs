@@ -25,7 +25,7 @@ impl DirLock {
     pub fn wait(directory: &Path) -> anyhow::Result<Self> {
         let context = || format!("lock {}", directory.display());
         loop {
-            match fs::DirBuilder::new().recursive(true).mode(0o755).create(directory) {
+            match fs::DirBuilder::new().recursive(true).mode(0o700).create(directory) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(error).with_context(context);
                 }

@@ -1,12 +1,13 @@
 //! Brings the programs up: maps, programs, links, each pinned as soon as it exists.
 //!
 //! A kill at any point leaves pins that the next load takes up again. Nothing is attached before its maps are pinned,
-//! so no program ever runs on maps that no command can reach.
+//! so no program ever runs on maps that no command can reach. A link that is there gets the new program: somebody may
+//! have removed the pin of a map, and the old program would go on with the map that nobody finds any more.
 
 use std::{
     fs::{self, File},
     io::ErrorKind,
-    os::unix::fs::DirBuilderExt as _,
+    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
     path::Path,
     thread,
 };
@@ -21,7 +22,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use wocut_common::{ABI_VERSION, Settings, maps};
 
 use super::{offsets::Offsets, pins};
-use crate::sys::{bpffs, cgroup, netns::Netns};
+use crate::sys::{bpf::update_link, bpffs, cgroup, netns::Netns};
 
 /// The kernel half, built by `cargo xtask build` and checked in.
 static OBJECT: &[u8] = include_bytes_aligned!("wocut.bpf.o");
@@ -57,6 +58,7 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
         }
         _ => {}
     }
+    pins::sweep(pins)?;
     let mut object = object(pins, netns)?;
     initialise(&mut object, netns)?;
 
@@ -67,7 +69,10 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     let account: &mut SockOps = program(&mut object, pins::ACCOUNT)?;
     account.load().context("load program account")?;
     repin(pins, pins::ACCOUNT, |path| Ok(account.pin(path)?))?;
-    if !pins.join(pins::ACCOUNT_LINK).exists() {
+    let link = pins.join(pins::ACCOUNT_LINK);
+    if link.exists() {
+        update_link(&link, account.fd()?.as_fd()).context("put program account on its link")?;
+    } else {
         let root = cgroup::root()?;
         let cgroup = File::open(&root).with_context(|| format!("open {}", root.display()))?;
         let id = account
@@ -80,7 +85,10 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     let lookup: &mut SkLookup = program(&mut object, pins::LOOKUP)?;
     lookup.load().context("load program lookup")?;
     repin(pins, pins::LOOKUP, |path| Ok(lookup.pin(path)?))?;
-    if !pins.join(pins::LOOKUP_LINK).exists() {
+    let link = pins.join(pins::LOOKUP_LINK);
+    if link.exists() {
+        update_link(&link, lookup.fd()?.as_fd()).context("put program lookup on its link")?;
+    } else {
         let id = lookup.attach(&netns.file).context("attach program lookup to the network namespace")?;
         let link = FdLink::from(lookup.take_link(id)?);
         link.pin(pins.join(pins::LOOKUP_LINK)).context("pin the link of program lookup")?;

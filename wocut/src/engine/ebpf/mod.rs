@@ -42,13 +42,12 @@ impl<'a> Ebpf<'a> {
         self.load().map(drop)
     }
 
-    /// As [`probe`](Self::probe), but leaves nothing behind that was not there before.
+    /// Tries whether this host runs the engine, beside what is loaded, and leaves nothing behind.
     pub fn try_out(&self) -> anyhow::Result<()> {
-        let before = pins::exist(&self.pins);
-        let result = self.probe();
-        if !before {
-            pins::remove(&self.pins)?;
-        }
+        let scratch = Self { netns: self.netns, pins: self.pins.with_file_name("trial") };
+        pins::remove(&scratch.pins)?;
+        let result = scratch.probe();
+        pins::remove(&scratch.pins)?;
         result
     }
 

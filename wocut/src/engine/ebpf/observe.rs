@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use wocut_common::{CounterKey, FAMILY_V4, FAMILY_V6, ListenerKey};
+use wocut_common::CounterKey;
 
 use super::{
     maps::Maps,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(super) fn observe(maps: &Maps, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>> {
-    let registered: HashSet<ListenerKey> = maps.listening()?.into_iter().collect();
+    let registered: HashSet<u32> = maps.listening()?.iter().map(|key| key.instance).collect();
     let listeners = listeners::tcp()?;
     let mut observed = Vec::new();
     for (_, service) in services {
@@ -40,11 +40,14 @@ pub(super) fn observe(maps: &Maps, services: &[(&Name, &Service)]) -> anyhow::Re
 }
 
 /// Why an instance whose daemon listens is not registered.
-fn refused(instance: &Instance, registered: &HashSet<ListenerKey>, listeners: &[Listener]) -> Option<String> {
-    let has = |family: u8| registered.contains(&ListenerKey { instance: instance.id, family: family.into() });
-    if has(FAMILY_V4) || has(FAMILY_V6) {
+fn refused(instance: &Instance, registered: &HashSet<u32>, listeners: &[Listener]) -> Option<String> {
+    if registered.contains(&instance.id) {
         return None;
     }
     let listener = listeners.iter().find(|l| l.serves(instance.spec.address, instance.spec.port))?;
-    Some(if listener.bound_to_device { BOUND_TO_DEVICE } else { KEPT_OUT }.into())
+    Some(if listener.bound_to_device {
+        BOUND_TO_DEVICE.into()
+    } else {
+        format!("it is not in the socket map: {KEPT_OUT}; another one is registered by any change")
+    })
 }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData};
 use wocut_common::{ABI_VERSION, Settings, maps};
 
-use crate::sys::netns::Netns;
+use crate::sys::{bpf::netns_of_link, netns::Netns};
 
 /// The programs, each pinned under its name.
 pub(super) const LOOKUP: &str = "lookup";
@@ -57,6 +57,20 @@ fn settings(pins: &Path) -> anyhow::Result<Option<Settings>> {
     let settings: Array<MapData, Settings> =
         map.try_into().with_context(|| format!("{} is not a map of wocut's", path.display()))?;
     Ok(Some(settings.get(&0, 0).context("read the pinned settings")?))
+}
+
+/// Takes away what is left of network namespaces that are gone, and of loads that were killed: the kernel runs no more
+/// than 64 programs of one kind on a cgroup.
+pub(super) fn sweep(except: &Path) -> anyhow::Result<()> {
+    let Some(all) = except.parent() else { return Ok(()) };
+    for entry in fs::read_dir(all).with_context(|| format!("list {}", all.display()))? {
+        let pins = entry?.path();
+        let is_live = netns_of_link(&pins.join(LOOKUP_LINK)).is_ok_and(|inode| inode != 0);
+        if pins != except && !is_live {
+            remove(&pins)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes everything away: the links first, so that traffic goes its old way before anything else is gone.

@@ -1,11 +1,6 @@
 //! Registers listeners that were there before the service: `sock_ops` sees only those that come later.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    io,
-    net::IpAddr,
-    path::Path,
-};
+use std::{collections::BTreeMap, io, net::IpAddr, path::Path};
 
 use anyhow::Context as _;
 use aya::{
@@ -27,38 +22,67 @@ pub(super) fn register(
     pins: &Path,
     services: &[(&Name, &model::Service)],
 ) -> anyhow::Result<Vec<String>> {
-    let registered: HashSet<ListenerKey> = maps.listening()?.into_iter().collect();
+    let mut registered: BTreeMap<(u32, u16), usize> = BTreeMap::new();
+    for key in maps.listening()?.iter().filter(|key| key.place != ListenerKey::DUAL_STACK) {
+        *registered.entry((key.instance, key.family)).or_default() += 1;
+    }
     let mut by_port: BTreeMap<u16, Vec<(u32, Option<IpAddr>)>> = BTreeMap::new();
     for instance in services.iter().flat_map(|(_, service)| &service.instances) {
         by_port.entry(instance.spec.port).or_default().push((instance.id, instance.spec.address));
     }
+    // Under SO_REUSEPORT several listeners are at one place.
+    let mut groups: BTreeMap<(bool, IpAddr, u16), Vec<Listener>> = BTreeMap::new();
+    for listener in listeners::tcp()? {
+        let place = (listener.bound_to_device, listener.address, listener.port);
+        groups.entry(place).or_default().push(listener);
+    }
     let mut warnings = Vec::new();
     let mut program = None;
-    for listener in listeners::tcp()? {
+    for group in groups.values() {
+        let Some(listener) = group.first() else { continue };
         let on_port = by_port.get(&listener.port).map_or(&[][..], Vec::as_slice);
         let served = on_port.iter().filter(|(_, address)| listener.serves(*address, listener.port));
-        let ids: Vec<u32> = served.map(|(id, _)| *id).collect();
+        let ids: Vec<u32> = served.map(|(id, _)| *id).take(MAX_SHARED).collect();
         let family = if listener.address.is_ipv4() { FAMILY_V4 } else { FAMILY_V6 };
-        let is_registered =
-            |id: &u32| registered.contains(&ListenerKey { instance: *id, family: family.into() });
-        if ids.iter().all(is_registered) {
+        let places = group.len().min(ListenerKey::OWN.into());
+        if ids.iter().all(|id| registered.get(&(*id, family.into())).is_some_and(|held| *held >= places)) {
             continue;
         }
         if listener.bound_to_device {
-            warnings.push(format!("{} gets no connections: {BOUND_TO_DEVICE}", place(&listener)));
+            warnings.push(format!("{} gets no connections: {BOUND_TO_DEVICE}", place(listener)));
             continue;
         }
         let program = match &program {
             Some(program) => program,
             None => program.insert(SchedClassifier::from_pin(pins.join(pins::REGISTER))?),
         };
-        for ids in ids.chunks(MAX_SHARED) {
-            if let Err(error) = ask(program, &listener, ids)? {
-                warnings.push(format!("{} gets no connections: {}", place(&listener), why(&error)));
-            }
+        if let Err(error) = register_group(program, group, &ids)? {
+            warnings.push(format!("{} gets no connections: {}", place(listener), why(&error)));
         }
     }
     Ok(warnings)
+}
+
+/// Registers all listeners of one place. Which one a lookup finds is decided by its source port, so it takes several.
+fn register_group(
+    program: &SchedClassifier,
+    group: &[Listener],
+    ids: &[u32],
+) -> anyhow::Result<Result<(), io::Error>> {
+    let Some(listener) = group.first() else { return Ok(Ok(())) };
+    let tries = if group.len() == 1 { 1 } else { 16 * u16::try_from(group.len())? };
+    let mut missing = group.len();
+    for source_port in 1..=tries {
+        match ask(program, listener, source_port, ids)? {
+            Ok(Found::New) => missing -= 1,
+            Ok(_) => {}
+            Err(error) => return Ok(Err(error)),
+        }
+        if missing == 0 {
+            break;
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Why a listener that is bound to a device is left out.
@@ -83,10 +107,27 @@ fn place(listener: &Listener) -> String {
     std::net::SocketAddr::new(listener.address, listener.port).to_string()
 }
 
-/// Runs the `register` program on one question. A listener that is gone by now is no error.
-fn ask(program: &SchedClassifier, listener: &Listener, ids: &[u32]) -> anyhow::Result<Result<(), io::Error>> {
+/// What a lookup found.
+enum Found {
+    /// Nothing: the listener is gone by now.
+    Nothing,
+    /// A listener that was not registered for these instances, and is now.
+    New,
+    /// One that was.
+    Known,
+}
+
+/// Runs the `register` program on one question.
+fn ask(
+    program: &SchedClassifier,
+    listener: &Listener,
+    source_port: u16,
+    ids: &[u32],
+) -> anyhow::Result<Result<Found, io::Error>> {
     let mut instances = InstanceIds::default();
-    instances[..ids.len()].copy_from_slice(ids);
+    for (place, id) in instances.iter_mut().zip(ids) {
+        *place = *id;
+    }
     let (family, address) = family_and_bytes(Some(listener.reachable_at()));
 
     let mut question = Vec::with_capacity(size_of::<Register>());
@@ -98,6 +139,7 @@ fn ask(program: &SchedClassifier, listener: &Listener, ids: &[u32]) -> anyhow::R
     for id in instances {
         question.put_u32_ne(id);
     }
+    question.put_u32_ne(source_port.into());
     question.put_bytes(0, 8);
 
     let mut answer = [0; size_of::<Register>()];
@@ -106,5 +148,10 @@ fn ask(program: &SchedClassifier, listener: &Listener, ids: &[u32]) -> anyhow::R
     program.test_run(run).context("run program register")?;
     let mut result = &answer[answer.len() - 8..];
     let (found, error) = (result.get_u32_ne(), result.get_i32_ne());
-    Ok(if found == 1 && error != 0 { Err(io::Error::from_raw_os_error(-error)) } else { Ok(()) })
+    Ok(match found {
+        0 => Ok(Found::Nothing),
+        1 if error != 0 => Err(io::Error::from_raw_os_error(-error)),
+        1 => Ok(Found::New),
+        _ => Ok(Found::Known),
+    })
 }

@@ -119,7 +119,7 @@ pub(super) fn family_and_bytes(address: Option<IpAddr>) -> (u8, [u8; 16]) {
 /// Tells slot tables apart without reading them. Never 0, which marks a table that is being replaced.
 pub(super) fn fingerprint(service: &model::Service) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (service.on_empty == OnEmpty::Reject).hash(&mut hasher);
+    (service.policy, service.on_empty).hash(&mut hasher);
     for instance in service.eligible() {
         (instance.id, instance.spec.address, instance.spec.port, instance.spec.weight.get())
             .hash(&mut hasher);

@@ -13,7 +13,9 @@ use std::{
 
 use anyhow::Context as _;
 use aya::maps::{MapData, MapError};
-use wocut_common::{CounterKey, Counters, Instance, InstanceIds, PortKey, Service, ServiceKey, maps};
+use wocut_common::{
+    CounterKey, Counters, Instance, InstanceIds, ListenerKey, PortKey, Service, ServiceKey, maps,
+};
 
 use super::{
     maps::{Maps, TableMap, rows},
@@ -51,8 +53,9 @@ pub(super) fn sync(
     services: &[(&Name, &model::Service)],
 ) -> anyhow::Result<Vec<String>> {
     let wanted = Rows::of(services);
-    let before = Before::read(maps)?;
+    let mut before = Before::read(maps)?;
 
+    forget_strangers(maps, &wanted, &mut before)?;
     add_rows(maps, &wanted, &before)?;
     let warnings = register::register(maps, pins, services)?;
     // A place that moves to another service, or to none, leaves its old service first.
@@ -66,6 +69,34 @@ pub(super) fn sync(
     }
     remove_rows(maps, pins, &wanted, &before)?;
     Ok(warnings)
+}
+
+/// Takes away listeners and counters of ids that are another instance's now: the state file was lost, and counting
+/// began anew.
+fn forget_strangers(maps: &mut Maps, wanted: &Rows, before: &mut Before) -> anyhow::Result<()> {
+    let place = |instance: &Instance| (instance.service, instance.address, instance.port, instance.family);
+    let is_stranger = |id: u32| match (before.instances.get(&id), wanted.instances.get(&id)) {
+        (Some(old), Some(new)) => place(old) != place(new),
+        _ => false,
+    };
+    for key in maps.listening()?.iter().filter(|key| is_stranger(key.instance)) {
+        remove_listener(maps, *key)?;
+    }
+    let counters: Vec<CounterKey> =
+        before.counters.iter().copied().filter(|key| is_stranger(key.instance)).collect();
+    for key in counters {
+        maps.counters.remove(&key).context("remove a row of map counters")?;
+        before.counters.remove(&key);
+    }
+    Ok(())
+}
+
+fn remove_listener(maps: &mut Maps, key: ListenerKey) -> anyhow::Result<()> {
+    match maps.listeners.remove(&key) {
+        // Its daemon closed it in the meantime.
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other.context("remove a row of map listeners"),
+    }
 }
 
 /// Adds the rows of what a new slot table may lead to.
@@ -116,11 +147,7 @@ fn swap_table(
 /// Removes the rows of what is not wanted any more; nothing can pick it now.
 fn remove_rows(maps: &mut Maps, pins: &Path, wanted: &Rows, before: &Before) -> anyhow::Result<()> {
     for key in maps.listening()?.iter().filter(|key| !wanted.instances.contains_key(&key.instance)) {
-        match maps.listeners.remove(key) {
-            // Its daemon closed it in the meantime.
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
-            other => other.context("remove a row of map listeners")?,
-        }
+        remove_listener(maps, *key)?;
     }
     for id in before.instances.keys().filter(|id| !wanted.instances.contains_key(id)) {
         maps.instances.remove(id).context("remove a row of map instances")?;

@@ -3,10 +3,7 @@
 //! A chain is replaced whole where its counters mean nothing. The services' chains in the nat table are edited rule
 //! by rule, by the text of the rule, because each counter in them is a figure that somebody reads.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     chain::{self, ROOT},
@@ -34,20 +31,16 @@ const NAT: Hooks = Hooks { chains: &["PREROUTING", "OUTPUT"], how: "-I" };
 /// First: a firewall behind it may accept what is to be refused.
 const FILTER: Hooks = Hooks { chains: &["INPUT"], how: "-I" };
 
-/// The restore input, empty if all is as wanted.
+/// The restore input, a section for each change of a table; none if all is as wanted.
 ///
 /// Each table changes in one step. What a mark leads to is there before the mark is set, and goes after it.
-pub(super) fn input(family: Family, saved: &Saved, entries: &[Entry<'_>]) -> String {
+pub(super) fn input(family: Family, saved: &Saved, entries: &[Entry<'_>]) -> Vec<String> {
     let (nat_first, nat_last) = nat(family, saved.table("nat"), entries);
     let mangle = replace(saved.table("mangle"), &rules::mangle(family, entries), &MANGLE);
     let filter = replace(saved.table("filter"), &rules::filter(family, entries), &FILTER);
     let sections = [("nat", nat_first), ("mangle", mangle), ("nat", nat_last), ("filter", filter)];
-    let mut text = String::new();
-    for (table, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "*{table}\n{}\nCOMMIT", lines.join("\n"));
-    }
-    text
+    let changes = sections.iter().filter(|(_, lines)| !lines.is_empty());
+    changes.map(|(table, lines)| format!("*{table}\n{}\nCOMMIT\n", lines.join("\n"))).collect()
 }
 
 /// Makes the own chains of a table those wanted, by redeclaring every chain that differs.

@@ -8,9 +8,11 @@
 //! other, `exec` runs the tools. Both flavours of iptables will do, whichever is in PATH.
 
 mod chain;
+mod conntrack;
 mod diff;
 mod exec;
 mod family;
+mod linger;
 mod mark;
 mod observe;
 mod pick;
@@ -35,10 +37,42 @@ use crate::model::{Name, Service};
 #[derive(Debug, Default)]
 pub struct Iptables;
 
-/// What is to be fed to one family's restore tool, and what was there before.
+/// What is to be done to one family's tables, and what they hold.
 struct Step {
     family: Family,
-    input: String,
+    saved: Saved,
+    input: Vec<String>,
+    /// Nothing stays.
+    is_last: bool,
+}
+
+impl Step {
+    fn new(family: Family, saved: Saved, services: &[(&Name, &Service)]) -> anyhow::Result<Self> {
+        check(family, &saved, services)?;
+        let input = input(family, &saved, services);
+        let is_last = !services.iter().any(|(_, service)| family.listens(service).next().is_some());
+        Ok(Self { family, saved, input, is_last })
+    }
+
+    /// Returns how many open connections have lost their translation.
+    fn run(&self) -> Result<usize, ToolError> {
+        if !self.is_last {
+            return exec::restore(self.family, &self.input.concat()).map(|()| 0);
+        }
+        let (marks, rest): (Vec<_>, Vec<_>) =
+            self.input.iter().partition(|section| section.starts_with("*mangle"));
+        let mut cut = 0;
+        for section in marks {
+            exec::restore(self.family, section)?;
+            cut = linger::wait(self.family, &self.saved);
+            linger::forget(self.family, &self.saved);
+        }
+        let rest: String = rest.into_iter().map(String::as_str).collect();
+        if !rest.is_empty() {
+            exec::restore(self.family, &rest)?;
+        }
+        Ok(cut)
+    }
 }
 
 impl Iptables {
@@ -63,10 +97,7 @@ impl Iptables {
         let (mut steps, mut warnings) = (Vec::new(), Vec::new());
         for (family, saved) in save_all() {
             match saved {
-                Ok(saved) => {
-                    check(family, &saved, services)?;
-                    steps.push(Step { family, input: input(family, &saved, services) });
-                }
+                Ok(saved) => steps.push(Step::new(family, saved, services)?),
                 Err(error) => warnings.extend(do_without(family, services, error)?),
             }
         }
@@ -92,9 +123,14 @@ fn do_without(
 impl Engine for Iptables {
     fn apply(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>> {
         let (steps, mut warnings) = Self::steps(services)?;
-        for (step, result) in in_parallel(&steps, |step| exec::restore(step.family, &step.input)) {
+        for (step, result) in in_parallel(&steps, Step::run) {
             match result {
-                Ok(()) => {}
+                Ok(0) => {}
+                Ok(cut) => warnings.push(format!(
+                    "{cut} {} connections were open when the last rule went; the kernel keeps them only if other \
+                     rules use conntrack",
+                    step.family
+                )),
                 Err(error) if step.family == Family::V6 && probe::family(Family::V6).is_err() => {
                     warnings.extend(do_without(step.family, services, error)?);
                 }
@@ -110,7 +146,7 @@ impl Engine for Iptables {
         let (steps, _warnings) = Self::steps(services)?;
         let lines = |step: &Step| {
             let tool = step.family.restore();
-            step.input.lines().map(|line| format!("{tool}: {line}")).collect::<Vec<_>>()
+            step.input.concat().lines().map(|line| format!("{tool}: {line}")).collect::<Vec<_>>()
         };
         Ok(steps.iter().flat_map(lines).collect())
     }
@@ -131,8 +167,8 @@ impl Engine for Iptables {
     }
 }
 
-/// The restore input that makes one family's tables carry the services; empty if they do.
-fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> String {
+/// The restore input that makes one family's tables carry the services; none if they do.
+fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> Vec<String> {
     let served = services.iter().filter(|(_, service)| family.listens(service).next().is_some());
     let entries: Vec<Entry<'_>> = served
         .map(|&(name, service)| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
-use super::{chain, family::Family, input, observe, rule, save::Saved};
+use super::{chain, family::Family, observe, rule, save::Saved};
 use crate::model::{Admin, EngineKind, Health, Instance, Name, OnEmpty, Policy, Service};
 
 fn service(listen: &[&str], instances: &[&str]) -> Service {
@@ -29,6 +29,10 @@ fn service(listen: &[&str], instances: &[&str]) -> Service {
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
+}
+
+fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> String {
+    super::input(family, saved, services).concat()
 }
 
 /// Tables as the kernel holds them, with its rules for changing them.
@@ -118,7 +122,7 @@ impl Tables {
             if matching.is_some_and(|(value, mask)| mark & number(mask) != number(value)) {
                 continue;
             }
-            if rule::target(&words).is_some_and(|target| chain::is_own(target)) {
+            if rule::target(&words).is_some_and(chain::is_own) {
                 if self.leads(rule::target(&words).unwrap(), mark, instance) {
                     return true;
                 }
@@ -156,7 +160,7 @@ fn one_service_makes_these_rules() {
     *mangle
     :WOCUT - [0:0]
     :WOCUT-web - [0:0]
-    -A WOCUT -p tcp -m tcp --dport 80 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-web
+    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-web
     -A WOCUT-web -j MARK --set-xmark 0x1f41/0xffff
     -A WOCUT-web -m statistic --mode random --probability 0.75000000000 -j MARK --set-xmark 0x1f42/0xffff
     -A PREROUTING -j WOCUT
@@ -164,7 +168,7 @@ fn one_service_makes_these_rules() {
     COMMIT
     *nat
     :WOCUT - [0:0]
-    -A WOCUT -p tcp -m tcp --dport 80 -m addrtype --dst-type LOCAL -g WOCUT-web
+    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -g WOCUT-web
     -I PREROUTING -j WOCUT
     -I OUTPUT -j WOCUT
     COMMIT
@@ -193,8 +197,8 @@ fn addresses_come_before_wildcards_and_keep_to_their_family() {
     :WOCUT - [0:0]
     :WOCUT-web - [0:0]
     :WOCUT-adm - [0:0]
-    -A WOCUT -d ::1/128 -p tcp -m tcp --dport 80 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-adm
-    -A WOCUT -p tcp -m tcp --dport 80 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-web
+    -A WOCUT -d ::1/128 -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-adm
+    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-web
     -A WOCUT -p udp -m udp --dport 53 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-web
     -A WOCUT-web -j MARK --set-xmark 0x1f41/0xffff
     -A WOCUT-adm -j MARK --set-xmark 0x2329/0xffff
@@ -203,8 +207,8 @@ fn addresses_come_before_wildcards_and_keep_to_their_family() {
     COMMIT
     *nat
     :WOCUT - [0:0]
-    -A WOCUT -d ::1/128 -p tcp -m tcp --dport 80 -m addrtype --dst-type LOCAL -g WOCUT-adm
-    -A WOCUT -p tcp -m tcp --dport 80 -m addrtype --dst-type LOCAL -g WOCUT-web
+    -A WOCUT -d ::1/128 -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -g WOCUT-adm
+    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -g WOCUT-web
     -A WOCUT -p udp -m udp --dport 53 -m addrtype --dst-type LOCAL -g WOCUT-web
     -I PREROUTING -j WOCUT
     -I OUTPUT -j WOCUT
@@ -236,8 +240,8 @@ fn refusal_is_for_the_service_that_asked_for_it() {
     assert_snapshot!(&text[text.find("*filter").unwrap()..], @"
     *filter
     :WOCUT - [0:0]
-    -A WOCUT -d 10.0.0.1/32 -p tcp -m tcp --dport 80 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j RETURN
-    -A WOCUT -p tcp -m tcp --dport 80 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j REJECT --reject-with tcp-reset
+    -A WOCUT -d 10.0.0.1/32 -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j RETURN
+    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j REJECT --reject-with tcp-reset
     -A WOCUT -p udp -m udp --dport 53 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j REJECT --reject-with icmp-port-unreachable
     -I INPUT -j WOCUT
     COMMIT

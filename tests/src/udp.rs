@@ -1,0 +1,97 @@
+//! UDP flows: a port of the client's own, and what is answered to it.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::time::Instant;
+
+use rustix::net::sockopt::set_ipv6_v6only;
+use rustix::net::{AddressFamily, SocketType};
+
+use crate::client::{Answer, Failure, PATIENCE, QUESTION, Stage, parse};
+use crate::must::{Must as _, check};
+use crate::netns::Netns;
+use crate::tally::Tally;
+
+/// Flows that fail after so many others have not show nothing new.
+const ENOUGH: usize = 3;
+
+/// A socket that is connected to the service, so that the kernel gives it only what the service's own port sends.
+#[derive(Debug)]
+pub struct Flow {
+    socket: UdpSocket,
+    /// What the daemon answered to the first datagram.
+    pub answer: Answer,
+}
+
+impl Flow {
+    /// Opens a flow from a namespace and a port of it.
+    #[track_caller]
+    pub fn open(from: &Netns, port: u16, to: SocketAddr) -> Self {
+        from.run(|| Self::start(port, to)).must("open a flow")
+    }
+
+    /// Opens a flow from each of the ports until every one of these instances has one.
+    #[track_caller]
+    pub fn open_on_each(from: &Netns, ports: Range<u16>, to: SocketAddr, instances: &[u16]) -> Vec<Self> {
+        let mut flows: Vec<Self> = Vec::new();
+        for port in ports {
+            flows.push(Self::open(from, port, to));
+            if instances.iter().all(|&instance| flows.iter().any(|flow| flow.answer.instance == instance)) {
+                return flows;
+            }
+        }
+        crate::must::fail(&format!("some of {instances:?} get no flow"))
+    }
+
+    fn start(port: u16, to: SocketAddr) -> io::Result<Self> {
+        let socket = bind(to.is_ipv4(), port)?;
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let answer = ask(&socket)?;
+        Ok(Self { socket, answer })
+    }
+
+    /// Fails the test unless the same instance answers again, to the same client.
+    #[track_caller]
+    pub fn stays(&self) {
+        let again = ask(&self.socket).must("use a flow that was open");
+        check(again == self.answer, || format!("not {:?} but {again:?}", self.answer));
+    }
+}
+
+/// Opens a flow from each of the ports, one after the other. A port makes a new flow only once in a test: the kernel
+/// remembers a flow for half a minute.
+pub fn burst(from: &Netns, ports: Range<u16>, to: SocketAddr) -> Tally {
+    from.run(|| {
+        let mut tally = Tally::default();
+        for port in ports {
+            let start = Instant::now();
+            let flow = Flow::start(port, to).map_err(|error| Failure { stage: Stage::Answer, error });
+            tally.add(flow.map(|flow| flow.answer), start.elapsed());
+            if tally.failures.len() >= ENOUGH {
+                break;
+            }
+        }
+        tally
+    })
+}
+
+/// A port of one family alone, so that the other can have it too.
+fn bind(v4: bool, port: u16) -> io::Result<UdpSocket> {
+    if v4 {
+        return UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
+    }
+    let socket = rustix::net::socket(AddressFamily::INET6, SocketType::DGRAM, None)?;
+    set_ipv6_v6only(&socket, true)?;
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
+    Ok(socket.into())
+}
+
+fn ask(socket: &UdpSocket) -> io::Result<Answer> {
+    socket.send(QUESTION)?;
+    let mut datagram = [0; 256];
+    let length = socket.recv(&mut datagram)?;
+    let line = String::from_utf8_lossy(&datagram[..length]);
+    parse(&line, socket.local_addr()?).ok_or_else(|| io::Error::other(format!("the answer was {line:?}")))
+}
