@@ -78,6 +78,37 @@ fn shut_listener_is_passed_over(engine: Engine) {
     assert_eq!(host.service("web")["unserved"], 0);
 }
 
+engines! { reuseport_group_serves_until_its_last_member_is_killed: ebpf }
+fn reuseport_group_serves_until_its_last_member_is_killed(engine: Engine) {
+    for (address, family) in [("::", Family::V6), ("::", Family::V4), ("0.0.0.0", Family::V4)] {
+        for started in [Started::BeforeAttach, Started::AfterAttach] {
+            let _round = Round(started);
+            let host = Host::new(engine);
+            let member = |label| {
+                let listen = Listen { address, label: Some(label), reuseport: true, ..Listen::on(8001) };
+                Daemon::python_with(&host.lan.server, listen)
+            };
+            let attach = || host.attach("web 80/tcp to 8001 8002");
+            if matches!(started, Started::AfterAttach) {
+                attach();
+            }
+            let mut members: Vec<Daemon> = [9001, 9002, 9003].map(member).into();
+            if matches!(started, Started::BeforeAttach) {
+                attach();
+            }
+            host.burst(family, 300).no_failure().only(&[9001, 9002, 9003]);
+            assert_eq!(host.instances("web")["8001"]["connections"], 300, "each member's connections count");
+            while let Some(killed) = members.pop() {
+                killed.kill();
+                let left: Vec<u16> = (9001..).take(members.len()).collect();
+                if !left.is_empty() {
+                    host.burst(family, 100).no_failure().only(&left);
+                }
+            }
+        }
+    }
+}
+
 engines! { ipv6_only_listener_gets_no_ipv4_clients: ebpf }
 fn ipv6_only_listener_gets_no_ipv4_clients(engine: Engine) {
     let only = Listen { v6only: true, ..Listen::on(8001) };

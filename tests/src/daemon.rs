@@ -29,19 +29,29 @@ pub struct Listen<'a> {
     pub v6only: bool,
     /// Whether it is an MPTCP listener.
     pub mptcp: bool,
+    /// Whether others may listen there as well (`SO_REUSEPORT`).
+    pub reuseport: bool,
 }
 
 impl Listen<'_> {
     /// On every address, with the usual queue.
     pub fn on(port: u16) -> Self {
-        Self { port, address: "::", backlog: 1024, label: None, v6only: false, mptcp: false }
+        Self {
+            port,
+            address: "::",
+            backlog: 1024,
+            label: None,
+            v6only: false,
+            mptcp: false,
+            reuseport: false,
+        }
     }
 
     /// The arguments of the Python daemons.
     fn arguments(self) -> impl Iterator<Item = String> {
         let label = self.label.unwrap_or(self.port);
         let words = [self.port.to_string(), self.backlog.to_string(), self.address.into(), label.to_string()];
-        let options = [(self.v6only, "v6only"), (self.mptcp, "mptcp")];
+        let options = [(self.v6only, "v6only"), (self.mptcp, "mptcp"), (self.reuseport, "reuseport")];
         words.into_iter().chain(options.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.into()))
     }
 }

@@ -14,6 +14,8 @@ v6 = ":" in address
 protocol = socket.IPPROTO_MPTCP if "mptcp" in options else socket.IPPROTO_TCP
 listener = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM, protocol)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+if "reuseport" in options:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 if v6:
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, "v6only" in options)
 listener.bind((address, port))

@@ -104,6 +104,15 @@ impl Tally {
         self
     }
 
+    /// Fails the test if more than a few answers came from others than these instances.
+    #[track_caller]
+    pub fn nearly_only(&self, instances: &[u16]) -> &Self {
+        let strays = self.answers.iter().filter(|(instance, _)| !instances.contains(instance));
+        let strays: u64 = strays.map(|(_, count)| *count).sum();
+        check(strays <= 3, || format!("not {instances:?} answered: {}", self.summary()));
+        self
+    }
+
     /// How likely answers as uneven as these are, if each instance has its share.
     pub fn p_value(&self, shares: &Shares) -> f64 {
         p_value(&self.answers, shares)

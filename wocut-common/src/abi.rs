@@ -120,10 +120,8 @@ impl ListenerKey {
     /// Places for listeners of the family itself: several listen on one port under `SO_REUSEPORT`, and when one
     /// closes another is to be found.
     pub const OWN: u16 = 4;
-    /// The place for an IPv6 listener that also takes IPv4.
-    pub const DUAL_STACK: u16 = Self::OWN;
-    /// All of them.
-    pub const PLACES: u16 = Self::OWN + 1;
+    /// All of them. After its own come those for IPv6 listeners that also take IPv4.
+    pub const PLACES: u16 = 2 * Self::OWN;
 }
 
 /// What a daemon may bind: see [`PortKey::any_address`] and [`PortKey::other_address`].

@@ -1,6 +1,6 @@
 //! Puts listeners that were there before into the map. A command runs this program on a packet that is the question.
 
-use core::mem::MaybeUninit;
+use core::{mem::MaybeUninit, ops::Range};
 
 use aya_ebpf::{
     bindings::{
@@ -87,21 +87,24 @@ fn register_all(socket: *mut bpf_sock, question: &Register) -> i32 {
     error
 }
 
-/// Puts a listener of `family` under an instance: in the first free place, and if it may be dual-stack, in the place
+/// Puts a listener of `family` under an instance: in the first free place, and if it may be dual-stack, in one of those
 /// for that. All places taken is no error, as those before serve.
 #[inline(always)]
 pub(crate) fn register(instance: u32, family: u8, put: impl Fn(ListenerKey, u64) -> i64) -> i64 {
-    let mut result = -EEXIST;
-    for place in 0..ListenerKey::OWN {
-        if result != -EEXIST {
-            break;
+    let first_free = |family: u8, places: Range<u16>| {
+        let mut result = -EEXIST;
+        for place in places {
+            if result != -EEXIST {
+                break;
+            }
+            result = put(ListenerKey { instance, family: family.into(), place }, u64::from(BPF_NOEXIST));
         }
-        result = put(ListenerKey { instance, family: family.into(), place }, u64::from(BPF_NOEXIST));
-    }
+        if result == -EEXIST { 0 } else { result }
+    };
     if family == FAMILY_V6 {
-        put(ListenerKey { instance, family: FAMILY_V4.into(), place: ListenerKey::DUAL_STACK }, 0);
+        first_free(FAMILY_V4, ListenerKey::OWN..ListenerKey::PLACES);
     }
-    if result == -EEXIST { 0 } else { result }
+    first_free(family, 0..ListenerKey::OWN)
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@ use std::{
     ffi::CString,
     io,
     os::{
-        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -14,6 +14,7 @@ const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// Empties a place of an array of maps.
 pub fn delete_element(map: BorrowedFd<'_>, index: u32) -> io::Result<()> {
@@ -39,14 +40,19 @@ pub fn update_link(pin: &Path, program: BorrowedFd<'_>) -> io::Result<()> {
         old_prog_fd: u32,
     }
     let link = open(pin)?;
-    let attr = Update {
-        link_fd: number(std::os::fd::AsFd::as_fd(&link))?,
-        new_prog_fd: number(program)?,
-        flags: 0,
-        old_prog_fd: 0,
-    };
+    let attr =
+        Update { link_fd: number(link.as_fd())?, new_prog_fd: number(program)?, flags: 0, old_prog_fd: 0 };
     // SAFETY: `attr` is the layout that the command reads.
     unsafe { bpf(BPF_LINK_UPDATE, &attr) }.map(drop)
+}
+
+/// Takes the program of a pinned link off its hook at once. To remove the pin alone is not enough: the kernel lets go
+/// of a link later. Linux 5.9.
+pub fn detach_link(pin: &Path) -> io::Result<()> {
+    let link = open(pin)?;
+    let attr = number(link.as_fd())?;
+    // SAFETY: the command reads the number of the link.
+    unsafe { bpf(BPF_LINK_DETACH, &attr) }.map(drop)
 }
 
 /// Inode number of the network namespace that a pinned link is on; 0 when that is gone.
@@ -71,7 +77,7 @@ pub fn netns_of_link(pin: &Path) -> io::Result<u32> {
     let link = open(pin)?;
     let mut info = LinkInfo::default();
     let length = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
-    let attr = GetInfo { fd: number(std::os::fd::AsFd::as_fd(&link))?, length, info: (&raw mut info) as u64 };
+    let attr = GetInfo { fd: number(link.as_fd())?, length, info: (&raw mut info) as u64 };
     // SAFETY: `attr` is the layout that the command reads, and `info` has the length that it says.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
     Ok(info.netns_inode)

@@ -10,7 +10,10 @@ use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData};
 use wocut_common::{ABI_VERSION, Settings, maps};
 
-use crate::sys::{bpf::netns_of_link, netns::Netns};
+use crate::sys::{
+    bpf::{detach_link, netns_of_link},
+    netns::Netns,
+};
 
 /// The programs, each pinned under its name.
 pub(super) const LOOKUP: &str = "lookup";
@@ -80,6 +83,8 @@ pub(super) fn remove(pins: &Path) -> anyhow::Result<()> {
         _ => Ok(()),
     };
     for link in [LOOKUP_LINK, ACCOUNT_LINK] {
+        // An older kernel takes it off a little after the pin is gone.
+        let _later = detach_link(&pins.join(link));
         absent(fs::remove_file(pins.join(link))).with_context(|| format!("unpin {link}"))?;
     }
     absent(fs::remove_dir_all(pins)).with_context(|| format!("remove {}", pins.display()))?;

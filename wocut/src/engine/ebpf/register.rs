@@ -23,7 +23,7 @@ pub(super) fn register(
     services: &[(&Name, &model::Service)],
 ) -> anyhow::Result<Vec<String>> {
     let mut registered: BTreeMap<(u32, u16), usize> = BTreeMap::new();
-    for key in maps.listening()?.iter().filter(|key| key.place != ListenerKey::DUAL_STACK) {
+    for key in maps.listening()?.iter().filter(|key| key.place < ListenerKey::OWN) {
         *registered.entry((key.instance, key.family)).or_default() += 1;
     }
     let mut by_port: BTreeMap<u16, Vec<(u32, Option<IpAddr>)>> = BTreeMap::new();
