@@ -2,26 +2,29 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    io,
     net::{IpAddr, SocketAddr},
 };
 
-use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_NETFILTER};
+use netlink_sys::protocols::NETLINK_NETFILTER;
 
-use super::family::Family;
-
-/// A thread may be in another network namespace than its process.
-const TABLE: &str = "/proc/thread-self/net/nf_conntrack";
-/// Messages in one datagram.
-const BATCH: usize = 256;
+use super::{
+    family::Family,
+    netlink::{self, AF_INET, AF_INET6},
+};
 
 // From linux/netfilter/nfnetlink_conntrack.h.
-const IPCTNL_MSG_CT_DELETE: u16 = 1 << 8 | 2;
-const NLM_F_REQUEST: u16 = 1;
 const NESTED: u16 = 1 << 15;
+const CT_GET: u16 = 1 << 8 | 1;
+const CT_DELETE: u16 = 1 << 8 | 2;
 const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
@@ -37,80 +40,82 @@ pub(super) struct Flow {
     pub(super) instance: u16,
 }
 
-/// The connections that are translated to one of these ports. Where the kernel does not list connections
-/// (`CONFIG_NF_CONNTRACK_PROCFS`), none.
-pub(super) fn translated(family: Family, instances: &BTreeSet<u16>) -> Vec<Flow> {
-    parse(&fs::read_to_string(TABLE).unwrap_or_default(), family, instances)
-}
-
-fn parse(text: &str, family: Family, instances: &BTreeSet<u16>) -> Vec<Flow> {
+/// The connections that are translated to one of these ports.
+pub(super) fn translated(family: Family, instances: &BTreeSet<u16>) -> io::Result<Vec<Flow>> {
     let family = match family {
-        Family::V4 => "ipv4",
-        Family::V6 => "ipv6",
+        Family::V4 => AF_INET,
+        Family::V6 => AF_INET6,
     };
-    let of_line = |line: &str| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        if words.first() != Some(&family) || words.get(2) != Some(&"tcp") {
-            return None;
-        }
-        // Each key stands there twice: as the client asked, and as the instance answers.
-        let both = |key: &str| {
-            let mut values = words.iter().filter_map(|word| word.strip_prefix(key));
-            Some((values.next()?, values.next()?))
-        };
-        let (from, answers) = (both("src=")?, both("sport=")?);
-        let (to, asked) = (both("dst=")?, both("dport=")?);
-        let place = |address: &str, port: &str| {
-            Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, port.parse().ok()?))
-        };
-        let (client, service) = (place(from.0, answers.0)?, place(to.0, asked.0)?);
-        let instance = place(from.1, answers.1)?;
-        let is_ours = service != instance && instances.contains(&instance.port());
-        is_ours.then_some(Flow { client, service, instance: instance.port() })
-    };
-    text.lines().filter_map(of_line).collect()
+    let mut flows = Vec::new();
+    netlink::dump(NETLINK_NETFILTER, CT_GET, &[family, 0, 0, 0], |body| {
+        flows.extend(flow(body).filter(|flow| instances.contains(&flow.instance)));
+    })?;
+    Ok(flows)
 }
 
 /// Has the kernel forget connections.
 pub(super) fn forget(flows: &[Flow]) -> io::Result<()> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    for batch in flows.chunks(BATCH) {
-        let messages: Vec<u8> = batch.iter().flat_map(delete).collect();
-        socket.send_to(&messages, &NetlinkAddr::new(0, 0), 0)?;
-    }
-    Ok(())
+    netlink::send(NETLINK_NETFILTER, CT_DELETE, &flows.iter().map(name).collect::<Vec<_>>())
 }
 
-/// The message that takes one connection out.
-fn delete(flow: &Flow) -> Vec<u8> {
-    let (family, (source, destination)) = match (flow.client.ip(), flow.service.ip()) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => (2, (attribute(1, &from.octets()), attribute(2, &to.octets()))),
-        // A connection has one family; the kernel would refuse anything else.
-        (from, to) => (10, (attribute(3, &v6(from)), attribute(4, &v6(to)))),
+/// Reads a tracked connection, if it is TCP and translated.
+fn flow(body: &[u8]) -> Option<Flow> {
+    let attributes = body.get(4..)?;
+    let (client, service) = tuple(find(attributes, CTA_TUPLE_ORIG)?)?;
+    let (instance, _) = tuple(find(attributes, CTA_TUPLE_REPLY)?)?;
+    (service != instance).then_some(Flow { client, service, instance: instance.port() })
+}
+
+/// Where from and where to.
+fn tuple(attributes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let (ip, protocol) = (find(attributes, CTA_TUPLE_IP)?, find(attributes, CTA_TUPLE_PROTO)?);
+    if find(protocol, CTA_PROTO_NUM)? != [IPPROTO_TCP] {
+        return None;
+    }
+    let address = |v4, v6| {
+        let v4 = find(ip, v4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(IpAddr::from);
+        v4.or_else(|| find(ip, v6).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()).map(IpAddr::from))
     };
-    let addresses = [source, destination].concat();
+    let port = |kind| Some(u16::from_be_bytes(find(protocol, kind)?.try_into().ok()?));
+    Some((
+        SocketAddr::new(address(CTA_IP_V4_SRC, CTA_IP_V6_SRC)?, port(CTA_PROTO_SRC_PORT)?),
+        SocketAddr::new(address(CTA_IP_V4_DST, CTA_IP_V6_DST)?, port(CTA_PROTO_DST_PORT)?),
+    ))
+}
+
+/// The value of the first attribute of that kind.
+fn find(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let length = usize::from(u16::from_ne_bytes(attributes.get(..2)?.try_into().ok()?));
+        let kind = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?) & !NESTED;
+        let value = attributes.get(4..length)?;
+        if kind == wanted {
+            return Some(value);
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+/// The body of a message about one connection.
+fn name(flow: &Flow) -> Vec<u8> {
+    let (family, source, destination) = match (flow.client.ip(), flow.service.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            (AF_INET, attribute(CTA_IP_V4_SRC, &from.octets()), attribute(CTA_IP_V4_DST, &to.octets()))
+        }
+        // A connection has one family; the kernel would refuse anything else.
+        (from, to) => (AF_INET6, attribute(CTA_IP_V6_SRC, &v6(from)), attribute(CTA_IP_V6_DST, &v6(to))),
+    };
     let protocol = [
         attribute(CTA_PROTO_NUM, &[IPPROTO_TCP]),
         attribute(CTA_PROTO_SRC_PORT, &flow.client.port().to_be_bytes()),
         attribute(CTA_PROTO_DST_PORT, &flow.service.port().to_be_bytes()),
-    ]
-    .concat();
-    let tuple =
-        [attribute(CTA_TUPLE_IP | NESTED, &addresses), attribute(CTA_TUPLE_PROTO | NESTED, &protocol)]
-            .concat();
+    ];
+    let tuple = [
+        attribute(CTA_TUPLE_IP | NESTED, &[source, destination].concat()),
+        attribute(CTA_TUPLE_PROTO | NESTED, &protocol.concat()),
+    ];
     // struct nfgenmsg: family, version 0, resource 0.
-    let body = [vec![family, 0, 0, 0], attribute(CTA_TUPLE_ORIG | NESTED, &tuple)].concat();
-
-    let length = u32::try_from(16 + body.len()).unwrap_or_default();
-    let mut message = Vec::new();
-    message.extend(length.to_ne_bytes());
-    message.extend(IPCTNL_MSG_CT_DELETE.to_ne_bytes());
-    message.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Sequence and port.
-    message.extend([0; 8]);
-    message.extend(body);
-    message
+    [vec![family, 0, 0, 0], attribute(CTA_TUPLE_ORIG | NESTED, &tuple.concat())].concat()
 }
 
 fn v6(address: IpAddr) -> [u8; 16] {
@@ -134,41 +139,51 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Flow, delete, parse};
-    use crate::engine::iptables::family::Family;
+    use super::{
+        CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_TUPLE_IP,
+        CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, Flow, NESTED, attribute, flow, name,
+    };
 
-    const TRACKED: &str = "\
-ipv4     2 tcp      6 431999 ESTABLISHED src=10.1.0.2 dst=10.1.0.1 sport=40000 dport=80 src=10.1.0.1 dst=10.1.0.2 sport=8001 dport=40000 [ASSURED] mark=0 zone=0 use=2
-ipv4     2 tcp      6 59 SYN_SENT src=10.1.0.2 dst=10.1.0.1 sport=40001 dport=80 [UNREPLIED] src=10.1.0.1 dst=10.1.0.2 sport=8002 dport=40001 mark=0 zone=0 use=2
-ipv4     2 tcp      6 431999 ESTABLISHED src=10.1.0.2 dst=10.1.0.1 sport=40003 dport=8001 src=10.1.0.1 dst=10.1.0.2 sport=8001 dport=40003 [ASSURED] mark=0 zone=0 use=2
-ipv6     10 tcp      6 9 CLOSE_WAIT src=fd01::2 dst=fd01::1 sport=40004 dport=80 src=fd01::1 dst=fd01::2 sport=8001 dport=40004 [ASSURED] mark=0 zone=0 use=2
-ipv4     2 udp      17 29 src=10.1.0.2 dst=10.1.0.1 sport=5353 dport=53 src=10.1.0.1 dst=10.1.0.2 sport=8001 dport=5353 mark=0 zone=0 use=2
-";
+    fn tuple(from: [u8; 4], to: [u8; 4], protocol: u8, ports: (u16, u16)) -> Vec<u8> {
+        let ip = [attribute(CTA_IP_V4_SRC, &from), attribute(CTA_IP_V4_DST, &to)].concat();
+        let protocol = [
+            attribute(CTA_PROTO_NUM, &[protocol]),
+            attribute(CTA_PROTO_SRC_PORT, &ports.0.to_be_bytes()),
+            attribute(CTA_PROTO_DST_PORT, &ports.1.to_be_bytes()),
+        ]
+        .concat();
+        [attribute(CTA_TUPLE_IP | NESTED, &ip), attribute(CTA_TUPLE_PROTO | NESTED, &protocol)].concat()
+    }
 
-    fn flow(client: &str, service: &str) -> Flow {
-        Flow { client: client.parse().unwrap(), service: service.parse().unwrap(), instance: 8001 }
+    fn tracked(protocol: u8, service: u16, instance: u16) -> Vec<u8> {
+        let (client, host) = ([10, 1, 0, 2], [10, 1, 0, 1]);
+        let asked = attribute(CTA_TUPLE_ORIG | NESTED, &tuple(client, host, protocol, (40000, service)));
+        let answers = attribute(CTA_TUPLE_REPLY | NESTED, &tuple(host, client, protocol, (instance, 40000)));
+        [vec![2, 0, 0, 0], asked, answers].concat()
     }
 
     #[test]
-    fn only_connections_that_were_translated_to_an_instance_are_listed() {
-        let instances = [8001].into();
-        assert_eq!(parse(TRACKED, Family::V4, &instances), [flow("10.1.0.2:40000", "10.1.0.1:80")]);
-        assert_eq!(parse(TRACKED, Family::V6, &instances), [flow("[fd01::2]:40004", "[fd01::1]:80")]);
+    fn only_translated_tcp_connections_are_read() {
+        let (client, service) = ("10.1.0.2:40000".parse().unwrap(), "10.1.0.1:80".parse().unwrap());
+        assert_eq!(flow(&tracked(6, 80, 8001)), Some(Flow { client, service, instance: 8001 }));
+        assert_eq!(flow(&tracked(17, 80, 8001)), None);
+        assert_eq!(flow(&tracked(6, 8001, 8001)), None);
     }
 
     #[test]
-    fn messages_end_where_they_say() {
-        for flow in [flow("10.1.0.2:40000", "10.1.0.1:80"), flow("[fd01::2]:40004", "[fd01::1]:80")] {
-            let message = delete(&flow);
-            assert_eq!(message[..4], u32::try_from(message.len()).unwrap().to_ne_bytes());
-            assert_eq!(message.len() % 4, 0);
-        }
+    fn a_connection_is_named_as_the_kernel_names_it() {
+        let kernels = tracked(6, 80, 8001);
+        let ours = name(&flow(&kernels).unwrap());
+        assert_eq!(ours, kernels[..ours.len()]);
     }
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "[ipv46 tcpsdor=:.0-9\\n]*") {
-            parse(&text, Family::V4, &[8].into());
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), at: u8, value: u8) {
+            let mut broken = tracked(6, 80, 8001);
+            let at = usize::from(at) % broken.len();
+            broken[at] = value;
+            prop_assert!(flow(&bytes).is_none() || flow(&broken).is_none() || at > 0);
         }
     }
 }

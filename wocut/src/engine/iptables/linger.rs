@@ -7,13 +7,16 @@
 
 use std::{
     collections::BTreeSet,
-    fs, thread,
+    thread,
     time::{Duration, Instant},
 };
+
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::{
     conntrack::{self, Flow},
     family::Family,
+    netlink::{self, AF_INET, AF_INET6},
     rule,
     save::Saved,
 };
@@ -21,8 +24,13 @@ use super::{
 /// Long enough for requests that are being answered.
 const PATIENCE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(10);
-/// A thread may be in another network namespace than its process.
-const PROC: &str = "/proc/thread-self/net";
+
+// From linux/sock_diag.h and net/tcp_states.h.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const TIME_WAIT: u32 = 6;
+const CLOSE: u32 = 7;
+const LISTEN: u32 = 10;
+const IPPROTO_TCP: u8 = 6;
 
 /// Waits until no translated connection is open, for a second at most; returns how many are then.
 pub(super) fn wait(family: Family, saved: &Saved) -> usize {
@@ -45,9 +53,9 @@ pub(super) fn wait(family: Family, saved: &Saved) -> usize {
 pub(super) fn forget(family: Family, saved: &Saved) {
     let instances = instances(saved);
     let sockets = sockets(&instances);
-    let mut ended = conntrack::translated(family, &instances);
-    ended.retain(|flow| !sockets.contains(&ports(flow)));
     // Without it, a later attach is a little less smooth: no reason to fail.
+    let mut ended = conntrack::translated(family, &instances).unwrap_or_default();
+    ended.retain(|flow| !sockets.contains(&ports(flow)));
     drop(conntrack::forget(&ended));
 }
 
@@ -58,7 +66,7 @@ fn open(family: Family, instances: &BTreeSet<u16>) -> usize {
     if sockets.is_empty() {
         return 0;
     }
-    let translated = conntrack::translated(family, instances);
+    let translated = conntrack::translated(family, instances).unwrap_or_default();
     translated.iter().filter(|flow| sockets.contains(&ports(flow))).count()
 }
 
@@ -69,9 +77,29 @@ fn ports(flow: &Flow) -> (u16, u16) {
 
 /// The local and the remote port of every open connection to one of the instances.
 fn sockets(instances: &BTreeSet<u16>) -> BTreeSet<(u16, u16)> {
-    let read = |name: &&str| fs::read_to_string(format!("{PROC}/{name}")).unwrap_or_default();
-    // A socket for both families stands in the second.
-    ["tcp", "tcp6"].iter().flat_map(|name| parse(&read(name), instances)).collect()
+    let mut found = BTreeSet::new();
+    // A socket for both families counts as the second.
+    for family in [AF_INET, AF_INET6] {
+        let read = |body: &[u8]| found.extend(socket(body).filter(|(local, _)| instances.contains(local)));
+        // A kernel without IPv6 has no sockets there.
+        drop(netlink::dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request(family), read));
+    }
+    found
+}
+
+/// `struct inet_diag_req_v2`: TCP, whatever the addresses.
+fn request(family: u8) -> Vec<u8> {
+    let states: u32 = !(1 << TIME_WAIT | 1 << CLOSE | 1 << LISTEN);
+    let mut request = vec![family, IPPROTO_TCP, 0, 0];
+    request.extend(states.to_ne_bytes());
+    request.extend([0; 48]);
+    request
+}
+
+/// `struct inet_diag_msg`: the ports are at its bytes 4 and 6.
+fn socket(body: &[u8]) -> Option<(u16, u16)> {
+    let port = |at: usize| Some(u16::from_be_bytes(body.get(at..at + 2)?.try_into().ok()?));
+    Some((port(4)?, port(6)?))
 }
 
 /// The ports that the rules of the nat table lead to.
@@ -85,41 +113,27 @@ fn instances(saved: &Saved) -> BTreeSet<u16> {
     rules.filter_map(|rule| port(&rule.text)).collect()
 }
 
-/// Reads `tcp` or `tcp6`.
-fn parse(text: &str, instances: &BTreeSet<u16>) -> BTreeSet<(u16, u16)> {
-    let of_line = |line: &str| {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        let mut port = || u16::from_str_radix(words.next()?.rsplit(':').next()?, 16).ok();
-        let (local, remote) = (port()?, port()?);
-        let is_open = !["06", "07", "0A"].contains(&words.next()?); // TIME_WAIT, CLOSE, LISTEN
-        (is_open && instances.contains(&local)).then_some((local, remote))
-    };
-    text.lines().filter_map(of_line).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::net::{TcpListener, TcpStream};
 
-    use super::parse;
-
-    const SOCKETS: &str = "\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000:1F41 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1
-   1: 0100010A:1F41 0200010A:9C40 01 00000000:00000000 00:00000000 00000000     0        0 2
-   2: 0100010A:1F41 0200010A:9C41 06 00000000:00000000 00:00000000 00000000     0        0 0
-";
+    use super::{instances, sockets};
+    use crate::engine::iptables::save::Saved;
 
     #[test]
-    fn only_open_sockets_count() {
-        assert_eq!(parse(SOCKETS, &[8001].into()), [(8001, 40000)].into());
-        assert!(parse(SOCKETS, &[8002].into()).is_empty());
+    fn open_connections_are_seen_and_listeners_are_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        assert!(sockets(&[local.port()].into()).is_empty());
+        let client = TcpStream::connect(local).unwrap();
+        let remote = client.local_addr().unwrap();
+        assert_eq!(sockets(&[local.port()].into()), [(local.port(), remote.port())].into());
     }
 
-    proptest! {
-        #[test]
-        fn no_text_panics(text in "[ipv46 tcpsdor=:0-9A-F\\n]*") {
-            parse(&text, &[8].into());
-        }
+    #[test]
+    fn instances_are_where_the_rules_lead() {
+        let text = "*nat\n[0:0] -A WOCUT-web -p tcp -j REDIRECT --to-ports 8001\n\
+                    [0:0] -A WOCUT-web -p tcp -j DNAT --to-destination [::1]:8002\n[0:0] -A WOCUT -g WOCUT-web\n";
+        assert_eq!(instances(&Saved::parse(text)), [8001, 8002].into());
     }
 }

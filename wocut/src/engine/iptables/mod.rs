@@ -14,6 +14,7 @@ mod exec;
 mod family;
 mod linger;
 mod mark;
+mod netlink;
 mod observe;
 mod pick;
 mod place;

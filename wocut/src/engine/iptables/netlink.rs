@@ -1,0 +1,115 @@
+//! The little of netlink that conntrack and socket diagnostics take.
+
+use std::io;
+
+use netlink_sys::{Socket, SocketAddr};
+
+/// Length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+// From linux/netlink.h.
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
+
+pub(super) const AF_INET: u8 = 2;
+pub(super) const AF_INET6: u8 = 10;
+
+/// Asks for all of something, and hands over the body of each answer.
+pub(super) fn dump(
+    protocol: isize,
+    kind: u16,
+    request: &[u8],
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let socket = open(protocol)?;
+    socket.send_to(&message(kind, NLM_F_REQUEST | NLM_F_DUMP, request), &SocketAddr::new(0, 0), 0)?;
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        for (kind, body) in messages(&datagram) {
+            match kind {
+                NLMSG_DONE => return Ok(()),
+                NLMSG_ERROR => return Err(error(body)),
+                _ => each(body),
+            }
+        }
+    }
+}
+
+/// Sends requests, many in one datagram, and waits for no answer.
+pub(super) fn send(protocol: isize, kind: u16, requests: &[Vec<u8>]) -> io::Result<()> {
+    const BATCH: usize = 256;
+    let socket = open(protocol)?;
+    for batch in requests.chunks(BATCH) {
+        let messages: Vec<u8> =
+            batch.iter().flat_map(|request| message(kind, NLM_F_REQUEST, request)).collect();
+        socket.send_to(&messages, &SocketAddr::new(0, 0), 0)?;
+    }
+    Ok(())
+}
+
+fn open(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    Ok(socket)
+}
+
+fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(HEADER + body.len()).unwrap_or_default();
+    let mut message = Vec::new();
+    message.extend(length.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    // Sequence and port.
+    message.extend([0; 8]);
+    message.extend(body);
+    message.resize(message.len().next_multiple_of(4), 0);
+    message
+}
+
+/// Splits a datagram into messages: type, and what follows the header.
+fn messages(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
+    let mut found = Vec::new();
+    while let Some((length, kind)) = header(bytes) {
+        let Some(body) = bytes.get(HEADER..length) else { break };
+        found.push((kind, body));
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    found
+}
+
+fn header(bytes: &[u8]) -> Option<(usize, u16)> {
+    let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
+    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+    Some((usize::try_from(length).ok()?, kind))
+}
+
+fn error(body: &[u8]) -> io::Error {
+    let code = body.get(..4).and_then(|code| code.try_into().ok()).map_or(0, i32::from_ne_bytes);
+    io::Error::from_raw_os_error(code.wrapping_neg())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{error, message, messages};
+
+    #[test]
+    fn messages_survive_a_round_trip() {
+        let datagram = [message(20, 1, &[1, 2, 3]), message(21, 1, &[4; 8])].concat();
+        assert_eq!(messages(&datagram), [(20, &[1, 2, 3][..]), (21, &[4; 8][..])]);
+    }
+
+    #[test]
+    fn an_error_is_the_systems() {
+        assert_eq!(error(&(-1i32).to_ne_bytes()).raw_os_error(), Some(1));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(messages(&bytes).len() <= 200);
+        }
+    }
+}
