@@ -59,12 +59,7 @@ fn command_killed_at_any_moment_harms_nothing(engine: Engine) {
         host.start(&step.command).kill_after(random.moment(step.took));
         let repair = host.wocut(&step.command);
         assert!(step.succeeded(&repair), "{repair}");
-        let tally = host.burst(Family::BOTH[count % 2], 60);
-        match engine {
-            Engine::Ebpf => tally.no_failure().only(step.serving),
-            // Conntrack keeps an ended connection for a while, and one from the same client port goes where that went.
-            Engine::Nft | Engine::Legacy => tally.no_failure().nearly_only(step.serving),
-        };
+        host.burst(Family::BOTH[count % 2], 60).no_failure().only(step.serving);
     }
     load.stop().no_failure();
     assert!(!host.lan.server.pins().exists() && !host.lan.server.state().exists());
