@@ -30,25 +30,25 @@ const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const IPPROTO_TCP: u8 = 6;
 
-/// A TCP connection that is translated to an instance on this host.
+/// A TCP connection that is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
     pub(super) client: SocketAddr,
     /// What the client asked for.
     pub(super) service: SocketAddr,
-    /// Port of the instance that answers.
-    pub(super) instance: u16,
+    /// Who answers.
+    pub(super) instance: SocketAddr,
 }
 
-/// The connections that are translated to one of these ports.
-pub(super) fn translated(family: Family, instances: &BTreeSet<u16>) -> io::Result<Vec<Flow>> {
+/// The connections that are translated, with one of these ports as what the client asked for.
+pub(super) fn translated(family: Family, services: &BTreeSet<u16>) -> io::Result<Vec<Flow>> {
     let family = match family {
         Family::V4 => AF_INET,
         Family::V6 => AF_INET6,
     };
     let mut flows = Vec::new();
     netlink::dump(NETLINK_NETFILTER, CT_GET, &[family, 0, 0, 0], |body| {
-        flows.extend(flow(body).filter(|flow| instances.contains(&flow.instance)));
+        flows.extend(flow(body).filter(|flow| services.contains(&flow.service.port())));
     })?;
     Ok(flows)
 }
@@ -63,7 +63,7 @@ fn flow(body: &[u8]) -> Option<Flow> {
     let attributes = body.get(4..)?;
     let (client, service) = tuple(find(attributes, CTA_TUPLE_ORIG)?)?;
     let (instance, _) = tuple(find(attributes, CTA_TUPLE_REPLY)?)?;
-    (service != instance).then_some(Flow { client, service, instance: instance.port() })
+    (service != instance).then_some(Flow { client, service, instance })
 }
 
 /// Where from and where to.
@@ -164,8 +164,9 @@ mod tests {
 
     #[test]
     fn only_translated_tcp_connections_are_read() {
-        let (client, service) = ("10.1.0.2:40000".parse().unwrap(), "10.1.0.1:80".parse().unwrap());
-        assert_eq!(flow(&tracked(6, 80, 8001)), Some(Flow { client, service, instance: 8001 }));
+        let [client, service, instance] =
+            ["10.1.0.2:40000", "10.1.0.1:80", "10.1.0.1:8001"].map(|s| s.parse().unwrap());
+        assert_eq!(flow(&tracked(6, 80, 8001)), Some(Flow { client, service, instance }));
         assert_eq!(flow(&tracked(17, 80, 8001)), None);
         assert_eq!(flow(&tracked(6, 8001, 8001)), None);
     }

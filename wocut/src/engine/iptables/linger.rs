@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -14,10 +15,11 @@ use std::{
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::{
+    chain::ROOT,
     conntrack::{self, Flow},
     family::Family,
     netlink::{self, AF_INET, AF_INET6},
-    rule,
+    place, rule,
     save::Saved,
 };
 
@@ -34,55 +36,58 @@ const IPPROTO_TCP: u8 = 6;
 
 /// Waits until no translated connection is open, for a second at most; returns how many are then.
 pub(super) fn wait(family: Family, saved: &Saved) -> usize {
-    let instances = instances(saved);
+    let services = services(saved);
     let start = Instant::now();
     let mut before = usize::MAX;
     loop {
         // What was marked last is on its way to the nat table.
         thread::sleep(STEP);
-        let open = open(family, &instances);
+        let (open, _) = flows(family, &services);
         // A list that changes while it is read may miss a connection once.
-        if (open, before) == (0, 0) || start.elapsed() > PATIENCE {
-            return open;
+        if (open.len(), before) == (0, 0) || start.elapsed() > PATIENCE {
+            return open.len();
         }
-        before = open;
+        before = open.len();
     }
 }
 
 /// Takes what has ended out of conntrack.
 pub(super) fn forget(family: Family, saved: &Saved) {
-    let instances = instances(saved);
-    let sockets = sockets(&instances);
+    let (_, ended) = flows(family, &services(saved));
     // Without it, a later attach is a little less smooth: no reason to fail.
-    let mut ended = conntrack::translated(family, &instances).unwrap_or_default();
-    ended.retain(|flow| !sockets.contains(&ports(flow)));
     drop(conntrack::forget(&ended));
 }
 
-/// A connection is open while it has a socket: conntrack does not see it end while no rule asks it to look.
-fn open(family: Family, instances: &BTreeSet<u16>) -> usize {
-    let sockets = sockets(instances);
-    // Conntrack's list may be long.
-    if sockets.is_empty() {
-        return 0;
+/// The ports that lead to services.
+fn services(saved: &Saved) -> BTreeSet<u16> {
+    let root = saved.table("nat").and_then(|table| table.chains.get(ROOT));
+    let port = |text: &str| rule::value(&rule::words(text), &["--dport"])?.parse().ok();
+    root.into_iter().flatten().filter_map(|rule| port(&rule.text)).collect()
+}
+
+/// The connections that are translated to this host, instances that were removed before included: open ones and ended
+/// ones. A connection is open while it has a socket: conntrack does not see it end while no rule asks it to look.
+fn flows(family: Family, services: &BTreeSet<u16>) -> (Vec<Flow>, Vec<Flow>) {
+    let mut flows = conntrack::translated(family, services).unwrap_or_default();
+    let instances: BTreeSet<IpAddr> = flows.iter().map(|flow| flow.instance.ip()).collect();
+    let local: BTreeSet<IpAddr> = instances.into_iter().filter(|address| place::is_local(*address)).collect();
+    flows.retain(|flow| local.contains(&flow.instance.ip()));
+    if flows.is_empty() {
+        return (Vec::new(), Vec::new());
     }
-    let translated = conntrack::translated(family, instances).unwrap_or_default();
-    translated.iter().filter(|flow| sockets.contains(&ports(flow))).count()
+    let sockets = sockets();
+    flows.into_iter().partition(|flow| sockets.contains(&(flow.instance.port(), flow.client.port())))
 }
 
-/// The ports on both sides of the instance's socket.
-fn ports(flow: &Flow) -> (u16, u16) {
-    (flow.instance, flow.client.port())
-}
-
-/// The local and the remote port of every open connection to one of the instances.
-fn sockets(instances: &BTreeSet<u16>) -> BTreeSet<(u16, u16)> {
+/// The local and the remote port of every open connection.
+fn sockets() -> BTreeSet<(u16, u16)> {
     let mut found = BTreeSet::new();
     // A socket for both families counts as the second.
     for family in [AF_INET, AF_INET6] {
-        let read = |body: &[u8]| found.extend(socket(body).filter(|(local, _)| instances.contains(local)));
         // A kernel without IPv6 has no sockets there.
-        drop(netlink::dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request(family), read));
+        drop(netlink::dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request(family), |body| {
+            found.extend(socket(body));
+        }));
     }
     found
 }
@@ -102,38 +107,25 @@ fn socket(body: &[u8]) -> Option<(u16, u16)> {
     Some((port(4)?, port(6)?))
 }
 
-/// The ports that the rules of the nat table lead to.
-fn instances(saved: &Saved) -> BTreeSet<u16> {
-    let rules = saved.table("nat").into_iter().flat_map(|table| table.chains.values().flatten());
-    let port = |text: &str| {
-        let words = rule::words(text);
-        let place = rule::value(&words, &["--to-ports", "--to-destination"])?;
-        place.rsplit(':').next()?.parse().ok()
-    };
-    rules.filter_map(|rule| port(&rule.text)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use super::{instances, sockets};
+    use super::{services, sockets};
     use crate::engine::iptables::save::Saved;
 
     #[test]
     fn open_connections_are_seen_and_listeners_are_not() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let local = listener.local_addr().unwrap();
-        assert!(sockets(&[local.port()].into()).is_empty());
+        assert!(!sockets().iter().any(|(port, _)| *port == local.port()));
         let client = TcpStream::connect(local).unwrap();
-        let remote = client.local_addr().unwrap();
-        assert_eq!(sockets(&[local.port()].into()), [(local.port(), remote.port())].into());
+        assert!(sockets().contains(&(local.port(), client.local_addr().unwrap().port())));
     }
 
     #[test]
-    fn instances_are_where_the_rules_lead() {
-        let text = "*nat\n[0:0] -A WOCUT-web -p tcp -j REDIRECT --to-ports 8001\n\
-                    [0:0] -A WOCUT-web -p tcp -j DNAT --to-destination [::1]:8002\n[0:0] -A WOCUT -g WOCUT-web\n";
-        assert_eq!(instances(&Saved::parse(text)), [8001, 8002].into());
+    fn services_are_what_the_rules_wait_for() {
+        let text = "*nat\n[0:0] -A WOCUT -p tcp -m tcp --dport 80 -g WOCUT-web\n[0:0] -A PREROUTING -p tcp --dport 81\n";
+        assert_eq!(services(&Saved::parse(text)), [80].into());
     }
 }

@@ -5,7 +5,8 @@
 //! `WOCUT-…`, to which PREROUTING and OUTPUT have one jump each. Rules of others are neither touched nor counted.
 //!
 //! In reading order: `rules` and `pick` make rule text, `save` reads what is there, `diff` makes the one out of the
-//! other, `exec` runs the tools. Both flavours of iptables will do, whichever is in PATH.
+//! other, `exec` runs the tools, `linger` sees to open connections when the last rule goes. Both flavours of iptables
+//! will do, whichever is in PATH.
 
 mod chain;
 mod conntrack;
@@ -60,19 +61,19 @@ impl Step {
         if !self.is_last {
             return exec::restore(self.family, &self.input.concat()).map(|()| 0);
         }
-        let (marks, rest): (Vec<_>, Vec<_>) =
-            self.input.iter().partition(|section| section.starts_with("*mangle"));
-        let mut cut = 0;
-        for section in marks {
-            exec::restore(self.family, section)?;
-            cut = linger::wait(self.family, &self.saved);
-            linger::forget(self.family, &self.saved);
+        let is_mangle = |section: &&String| section.starts_with("*mangle");
+        let marks: String = self.input.iter().filter(is_mangle).map(String::as_str).collect();
+        let rest: String =
+            self.input.iter().filter(|section| !is_mangle(section)).map(String::as_str).collect();
+        if !marks.is_empty() {
+            exec::restore(self.family, &marks)?;
         }
-        let rest: String = rest.into_iter().map(String::as_str).collect();
-        if !rest.is_empty() {
-            exec::restore(self.family, &rest)?;
+        if rest.is_empty() {
+            return Ok(0);
         }
-        Ok(cut)
+        let cut = linger::wait(self.family, &self.saved);
+        linger::forget(self.family, &self.saved);
+        exec::restore(self.family, &rest).map(|()| cut)
     }
 }
 
@@ -86,7 +87,7 @@ impl Iptables {
     ///
     /// IPv4 is what counts: without IPv6, the engine serves IPv4 and says so.
     pub fn probe() -> anyhow::Result<()> {
-        probe::family(Family::V4).context("try the iptables engine")
+        Ok(probe::family(Family::V4)?)
     }
 
     /// Why IPv6 cannot be served, if so.
@@ -107,12 +108,15 @@ impl Iptables {
     }
 }
 
-/// A host without IPv6 tables still serves IPv4, with a warning.
+/// A host without IPv6 tables still serves IPv4, with a warning. Without tools there is nothing to take away.
 fn do_without(
     family: Family,
     services: &[(&Name, &Service)],
     error: ToolError,
 ) -> anyhow::Result<Option<String>> {
+    if services.is_empty() && matches!(error, ToolError::Absent { .. }) {
+        return Ok(None);
+    }
     let needed = services.iter().any(|(_, service)| family.is_named_by(service));
     if family == Family::V4 || needed || matches!(error, ToolError::NotPermitted { .. }) {
         return Err(error).with_context(|| format!("balance {family} connections with iptables"));

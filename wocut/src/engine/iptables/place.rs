@@ -11,7 +11,7 @@ use crate::model::{Instance, Service};
 /// Why this engine cannot lead to an instance, if so.
 pub(super) fn refusal(family: Family, service: &Service, instance: &Instance) -> Option<String> {
     let address = instance.spec.address?;
-    if UdpSocket::bind((address, 0)).is_err() {
+    if !is_local(address) {
         return Some(format!("{address} is not an address of this host"));
     }
     if !address.is_loopback() || listens_on_loopback_only(family, service) {
@@ -27,6 +27,11 @@ pub(super) fn refusal(family: Family, service: &Service, instance: &Instance) ->
             Some(format!("the kernel takes no packet from outside for {address}; leave the address out"))
         }
     }
+}
+
+/// Whether a socket can have the address.
+pub(super) fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 fn listens_on_loopback_only(family: Family, service: &Service) -> bool {
