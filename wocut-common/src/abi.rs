@@ -26,6 +26,9 @@ pub const ON_EMPTY_PASS: u32 = 0;
 /// Nobody can serve: the client is refused.
 pub const ON_EMPTY_REJECT: u32 = 1;
 
+/// Nobody can serve: the packet is dropped, and the client tries again. The `tc` hook only.
+pub const ON_EMPTY_DROP: u32 = 2;
+
 /// What holds for every program of one network namespace.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

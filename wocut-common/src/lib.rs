@@ -21,6 +21,6 @@ pub mod pick;
 
 pub use abi::{
     ABI_VERSION, CounterKey, Counters, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Instance, InstanceIds, ListenerKey,
-    MAX_MEMBERS, MAX_SHARED, ON_EMPTY_PASS, ON_EMPTY_REJECT, Owner, PROTOCOL_TCP, PortKey, Register, SLOTS,
-    Service, ServiceKey, Settings, Table,
+    MAX_MEMBERS, MAX_SHARED, ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, Owner, PROTOCOL_TCP, PortKey,
+    Register, SLOTS, Service, ServiceKey, Settings, Table,
 };

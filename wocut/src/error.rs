@@ -12,6 +12,11 @@ pub struct NotAttached(pub String);
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// An engine that would do, but not do all that is wanted: what it cannot do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FallsShort(pub String);
+
 /// The exit code for an error: 1 failed, 2 usage, 3 not attached, 4 no such service or instance, 5 conflict.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of).unwrap_or(1)
@@ -68,6 +73,9 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if cause.is::<OtherVersion>() {
             return Some("that version's `wocut detach --all` removes it".into());
+        }
+        if cause.is::<FallsShort>() {
+            return Some("`--allow-degraded` attaches it without".into());
         }
         let io = cause.downcast_ref::<std::io::Error>()?;
         (io.kind() == std::io::ErrorKind::PermissionDenied)

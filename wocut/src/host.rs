@@ -15,8 +15,8 @@ use anyhow::{Context as _, anyhow};
 
 use crate::{
     engine::{Engine, ObservedService, ebpf::Ebpf, iptables::Iptables},
-    error::one_line,
-    model::{EngineChoice, EngineKind, Listen, Name, Service, Wanted},
+    error::{FallsShort, one_line},
+    model::{EngineChoice, EngineKind, Name, Service, Wanted},
     plan::{Change, ChangeError},
     sys::{lock::DirLock, netns::Netns, reserved_ports},
 };
@@ -197,12 +197,12 @@ impl Host {
     pub fn choose(
         &self,
         choice: EngineChoice,
-        listen: &[Listen],
+        service: &Service,
         wanted: &Wanted,
         dry_run: bool,
     ) -> anyhow::Result<(EngineKind, Option<String>)> {
         let ebpf = || {
-            if let Some(reason) = Ebpf::cannot_serve(listen) {
+            if let Some(reason) = Ebpf::cannot_serve(service) {
                 return Err(anyhow!(reason));
             }
             if dry_run {
@@ -213,22 +213,26 @@ impl Host {
             self.write(&claimed)?;
             Ebpf::new(&self.netns).probe()
         };
+        let iptables = || match Iptables::falls_short(service) {
+            Some(reason) if !service.options.allow_degraded => Err(FallsShort(reason).into()),
+            _ => Iptables::probe(),
+        };
         match choice {
             EngineChoice::Only(EngineKind::Ebpf) => {
                 ebpf().context("the ebpf engine does not work here")?;
                 Ok((EngineKind::Ebpf, None))
             }
             EngineChoice::Only(EngineKind::Iptables) => {
-                Iptables::probe().context("the iptables engine does not work here")?;
+                iptables().context("the iptables engine cannot carry it")?;
                 Ok((EngineKind::Iptables, None))
             }
             EngineChoice::Auto => {
                 let Err(refused) = ebpf() else { return Ok((EngineKind::Ebpf, None)) };
                 let refused = one_line(&refused);
-                match Iptables::probe() {
+                match iptables() {
                     Ok(()) => Ok((EngineKind::Iptables, Some(refused))),
                     Err(error) => {
-                        Err(anyhow!("no engine works here: ebpf: {refused}; iptables: {}", one_line(&error)))
+                        Err(error.context(format!("no engine works here: ebpf: {refused}; iptables")))
                     }
                 }
             }

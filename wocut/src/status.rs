@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::{
-    engine::{ObservedInstance, ObservedService},
+    engine::{ObservedInstance, ObservedService, iptables::Iptables},
     host::Host,
-    model::{Admin, EngineKind, Health, Listen, Name, OnEmpty, Policy, Service, Wanted},
+    model::{Admin, EngineKind, Health, Listen, Name, OnEmpty, Policy, Service, StickyPrefix, Wanted},
     plan::shares,
     sys::listeners::{self, Listener},
 };
@@ -38,6 +38,10 @@ pub struct ServiceStatus {
     pub listen: Vec<Listen>,
     /// How a pick is made.
     pub policy: Policy,
+    /// Which part of a client's address `sticky` looks at.
+    pub sticky_prefix: Option<StickyPrefix>,
+    /// What of the above its engine does not do, under `--allow-degraded`.
+    pub degraded: Option<String>,
     /// Whether remote clients of instance ports are refused.
     pub guard: bool,
     /// When nobody can serve.
@@ -164,9 +168,11 @@ fn one(
         engine: service.engine,
         hook: (service.engine == EngineKind::Ebpf).then_some("sk_lookup"),
         listen: service.listen.clone(),
-        policy: service.policy,
-        guard: false,
-        on_empty: service.on_empty,
+        policy: service.options.policy,
+        sticky_prefix: (service.options.policy == Policy::Sticky).then_some(service.options.sticky_prefix),
+        degraded: (service.engine == EngineKind::Iptables).then(|| Iptables::falls_short(service)).flatten(),
+        guard: service.options.guard,
+        on_empty: service.options.on_empty,
         picks: seen.picks,
         unserved: seen.unserved,
         instances: instances.collect(),

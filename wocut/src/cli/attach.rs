@@ -5,7 +5,8 @@ use clap::Args;
 use super::{Context, DryRun};
 use crate::{
     error::Usage,
-    model::{EngineKind, InstanceSpec, Listen, Name, OnEmpty, Policy},
+    host::service,
+    model::{EngineKind, HookChoice, InstanceSpec, Listen, Name, OnEmpty, Options, Policy, StickyPrefix},
     plan::Change,
 };
 
@@ -21,12 +22,8 @@ pub(super) struct Attach {
     /// Where it takes connections, the word `to`, and who serves them
     #[arg(required = true, value_name = "LISTEN... to INSTANCE")]
     words: Vec<String>,
-    /// How an instance is picked: `random`
-    #[arg(long, default_value_t)]
-    policy: Policy,
-    /// When nobody can serve: `pass` to whatever listens on the service port itself, or `reject`
-    #[arg(long, default_value_t, value_name = "WHAT")]
-    on_empty: OnEmpty,
+    #[command(flatten)]
+    options: Flags,
     /// Take the place of a different service of that name
     #[arg(short, long)]
     force: bool,
@@ -34,9 +31,40 @@ pub(super) struct Attach {
     dry_run: DryRun,
 }
 
+/// How the service works.
+#[derive(Args, Debug)]
+struct Flags {
+    /// How an instance is picked: `random`, `round-robin`, `least-conn`, `least-backlog` or `sticky`
+    #[arg(long, default_value_t)]
+    policy: Policy,
+    /// How many leading bits of an address make one client for `sticky`: of IPv4, and after a comma of IPv6
+    #[arg(long, default_value_t, value_name = "N")]
+    sticky_prefix: StickyPrefix,
+    /// When nobody can serve: `pass` to whatever listens on the service port itself, `drop` or `reject`
+    #[arg(long, default_value_t, value_name = "WHAT")]
+    on_empty: OnEmpty,
+    /// Refuse remote clients of the instances' own ports
+    #[arg(long)]
+    guard: bool,
+    /// Which eBPF hook picks for TCP: `auto`, `sk_lookup` or `tc`
+    #[arg(long, default_value_t)]
+    hook: HookChoice,
+    /// Let an engine that cannot do all this do less
+    #[arg(long)]
+    allow_degraded: bool,
+}
+
+impl From<Flags> for Options {
+    fn from(flags: Flags) -> Self {
+        let Flags { policy, sticky_prefix, on_empty, guard, hook, allow_degraded } = flags;
+        Self { policy, sticky_prefix, on_empty, guard, hook, allow_degraded }
+    }
+}
+
 impl Attach {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        let Self { name, words, policy, on_empty, force, dry_run } = self;
+        let Self { name, words, options, force, dry_run } = self;
+        let options = options.into();
         let (listen, instances) = parse(&words)?;
         let choice = context.global.engine;
         let rehearsal = dry_run.dry_run;
@@ -45,8 +73,7 @@ impl Attach {
                 name: name.clone(),
                 listen: listen.clone(),
                 instances: instances.clone(),
-                policy,
-                on_empty,
+                options,
                 engine,
                 engine_reason,
                 force,
@@ -57,8 +84,9 @@ impl Attach {
                 (old.engine, old.engine_reason.clone())
             } else {
                 // What makes no sense on any engine is refused before one is tried.
-                on(EngineKind::Ebpf, None).apply(&mut wanted.clone())?;
-                host.choose(choice, &listen, wanted, rehearsal)?
+                let mut draft = wanted.clone();
+                on(EngineKind::Ebpf, None).apply(&mut draft)?;
+                host.choose(choice, service(&draft, &name)?, wanted, rehearsal)?
             };
             if let Some(reason) = &engine_reason {
                 context.printer.note(&format!("engine {engine}: {reason}"));

@@ -33,7 +33,7 @@ impl List {
                 name,
                 engine: service.engine,
                 listen: &service.listen,
-                policy: service.policy,
+                policy: service.options.policy,
                 instances: service.instances.iter().map(|instance| &instance.spec.name).collect(),
             })
             .collect();

@@ -3,12 +3,14 @@
 mod instance;
 mod listen;
 mod name;
+mod options;
 mod service;
 
 pub use instance::{Admin, Health, Instance, InstanceSpec, Weight};
 pub use listen::{Listen, Protocol};
 pub use name::Name;
-pub use service::{EngineChoice, EngineKind, OnEmpty, Policy, Service, Wanted};
+pub use options::{HookChoice, OnEmpty, Options, Policy, StickyPrefix};
+pub use service::{EngineChoice, EngineKind, Service, Wanted};
 
 /// A text that is not what it should be, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

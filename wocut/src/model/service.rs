@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Instance, Listen, Name, ParseError, Protocol};
+use super::{Instance, Listen, Name, Options, ParseError, Protocol};
 
 /// What carries a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,66 +29,6 @@ impl fmt::Display for EngineKind {
     }
 }
 
-/// How a pick is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Policy {
-    /// By weight, at random, and nobody outside can tell or steer it.
-    #[default]
-    Random,
-}
-
-impl FromStr for Policy {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text {
-            "random" => Ok(Self::Random),
-            _ => Err(ParseError::new(text, "a policy", "it is `random`")),
-        }
-    }
-}
-
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Random => "random",
-        })
-    }
-}
-
-/// What becomes of a new connection when no instance can take it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnEmpty {
-    /// It goes to whatever listens on the service port itself.
-    #[default]
-    Pass,
-    /// The client is refused.
-    Reject,
-}
-
-impl FromStr for OnEmpty {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text {
-            "pass" => Ok(Self::Pass),
-            "reject" => Ok(Self::Reject),
-            _ => Err(ParseError::new(text, "what to do on empty", "it is `pass` or `reject`")),
-        }
-    }
-}
-
-impl fmt::Display for OnEmpty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pass => "pass",
-            Self::Reject => "reject",
-        })
-    }
-}
-
 /// One service port, or several, and the instances behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
@@ -100,10 +40,9 @@ pub struct Service {
     pub engine_reason: Option<String>,
     /// Where it takes connections: at least one.
     pub listen: Vec<Listen>,
-    /// How a pick is made.
-    pub policy: Policy,
-    /// When nobody can serve.
-    pub on_empty: OnEmpty,
+    /// How it works.
+    #[serde(flatten)]
+    pub options: Options,
     /// At least one, at most [`wocut_common::MAX_MEMBERS`].
     pub instances: Vec<Instance>,
 }

@@ -6,7 +6,7 @@ use wocut_common::maps::MAX_SERVICES;
 
 use super::validate::validate;
 use crate::model::{
-    Admin, EngineKind, Health, Instance, InstanceSpec, Listen, Name, OnEmpty, Policy, Service, Wanted, Weight,
+    Admin, EngineKind, Health, Instance, InstanceSpec, Listen, Name, Options, Service, Wanted, Weight,
 };
 
 /// What a command wants changed.
@@ -20,10 +20,8 @@ pub enum Change {
         listen: Vec<Listen>,
         /// Who serves them.
         instances: Vec<InstanceSpec>,
-        /// How a pick is made.
-        policy: Policy,
-        /// When nobody can serve.
-        on_empty: OnEmpty,
+        /// How it works.
+        options: Options,
         /// What carries it.
         engine: EngineKind,
         /// Why that is not eBPF, when that was tried.
@@ -105,8 +103,7 @@ impl Change {
     }
 
     fn attach(self, wanted: &mut Wanted) -> Result<String, ChangeError> {
-        let Self::Attach { name, listen, instances, policy, on_empty, engine, engine_reason, force } = self
-        else {
+        let Self::Attach { name, listen, instances, options, engine, engine_reason, force } = self else {
             return usage("not an attach");
         };
         if listen.is_empty() || instances.is_empty() {
@@ -118,8 +115,7 @@ impl Change {
         if let Some(old) = old {
             let same = old.listen == listen
                 && old.instances.iter().map(|instance| &instance.spec).eq(&instances)
-                && old.policy == policy
-                && old.on_empty == on_empty
+                && old.options == options
                 && old.engine == engine;
             if same {
                 return Ok(format!("{name} is attached already: {}", describe(old)));
@@ -151,7 +147,7 @@ impl Change {
                 }
             })
             .collect();
-        let service = Service { index, engine, engine_reason, listen, policy, on_empty, instances };
+        let service = Service { index, engine, engine_reason, listen, options, instances };
         let line = format!("attached {name}: {}, engine {engine}", describe(&service));
         wanted.services.insert(name.clone(), service);
         validate(wanted, &name)?;
@@ -239,15 +235,14 @@ fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Change, ChangeError};
-    use crate::model::{Admin, EngineKind, InstanceSpec, Name, OnEmpty, Policy, Wanted};
+    use crate::model::{Admin, EngineKind, InstanceSpec, Name, Options, Wanted};
 
     fn attach(name: &str, listen: &str, instances: &str, force: bool) -> Change {
         Change::Attach {
             name: name.parse().unwrap(),
             listen: listen.split(' ').map(|l| l.parse().unwrap()).collect(),
             instances: specs(instances),
-            policy: Policy::Random,
-            on_empty: OnEmpty::Pass,
+            options: Options::default(),
             engine: EngineKind::Ebpf,
             engine_reason: None,
             force,

@@ -51,9 +51,9 @@ impl<'a> Ebpf<'a> {
         result
     }
 
-    /// Why this engine cannot carry a service that listens there, if it cannot.
-    pub fn cannot_serve(listen: &[crate::model::Listen]) -> Option<String> {
-        let udp = listen.iter().find(|listen| listen.protocol == Protocol::Udp)?;
+    /// Why this engine cannot carry a service, if it cannot.
+    pub fn cannot_serve(service: &Service) -> Option<String> {
+        let udp = service.listen.iter().find(|listen| listen.protocol == Protocol::Udp)?;
         Some(format!("the ebpf engine serves TCP only, not {udp}"))
     }
 

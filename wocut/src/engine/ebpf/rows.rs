@@ -8,7 +8,7 @@ use std::{
 
 use wocut_common::{
     CounterKey, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Instance, InstanceIds, MAX_MEMBERS, MAX_SHARED,
-    ON_EMPTY_PASS, ON_EMPTY_REJECT, PROTOCOL_TCP, PortKey, SLOTS, Service, ServiceKey, Table,
+    ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, PROTOCOL_TCP, PortKey, SLOTS, Service, ServiceKey, Table,
 };
 
 use crate::{
@@ -119,7 +119,7 @@ pub(super) fn family_and_bytes(address: Option<IpAddr>) -> (u8, [u8; 16]) {
 /// Tells slot tables apart without reading them. Never 0, which marks a table that is being replaced.
 pub(super) fn fingerprint(service: &model::Service) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (service.policy, service.on_empty).hash(&mut hasher);
+    service.options.hash(&mut hasher);
     for instance in service.eligible() {
         (instance.id, instance.spec.address, instance.spec.port, instance.spec.weight.get())
             .hash(&mut hasher);
@@ -136,9 +136,10 @@ pub(super) fn table(service: &model::Service) -> Box<Table> {
     let mut table = Box::new(Table {
         len,
         mask: len.next_power_of_two() - 1,
-        on_empty: match service.on_empty {
+        on_empty: match service.options.on_empty {
             OnEmpty::Pass => ON_EMPTY_PASS,
             OnEmpty::Reject => ON_EMPTY_REJECT,
+            OnEmpty::Drop => ON_EMPTY_DROP,
         },
         members: [0; MAX_MEMBERS],
         slots: [0; SLOTS],

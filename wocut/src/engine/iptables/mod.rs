@@ -33,7 +33,7 @@ use rules::Entry;
 use save::Saved;
 
 use super::{Engine, ObservedService};
-use crate::model::{Name, Service};
+use crate::model::{Name, Options, Policy, Service};
 
 /// The engine. It holds nothing: the kernel does.
 #[derive(Debug, Default)]
@@ -88,6 +88,15 @@ impl Iptables {
     /// IPv4 is what counts: without IPv6, the engine serves IPv4 and says so.
     pub fn probe() -> anyhow::Result<()> {
         Ok(probe::family(Family::V4)?)
+    }
+
+    /// What of a service this engine cannot do, if anything: it does the rest under `--allow-degraded`.
+    pub fn falls_short(service: &Service) -> Option<String> {
+        let Options { policy, guard, .. } = service.options;
+        if policy != Policy::Random {
+            return Some(format!("rules cannot pick by `{policy}`"));
+        }
+        guard.then(|| "no guard".into())
     }
 
     /// Why IPv6 cannot be served, if so.

@@ -61,7 +61,7 @@ impl Entry<'_> {
     }
 
     fn rejects(&self, family: Family) -> bool {
-        self.service.on_empty == OnEmpty::Reject && self.candidates(family).is_empty()
+        self.service.options.on_empty == OnEmpty::Reject && self.candidates(family).is_empty()
     }
 }
 

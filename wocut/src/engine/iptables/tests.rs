@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::{chain, family::Family, observe, rule, save::Saved};
-use crate::model::{Admin, EngineKind, Health, Instance, Name, OnEmpty, Policy, Service};
+use crate::model::{Admin, EngineKind, Health, Instance, Name, OnEmpty, Options, Service};
 
 fn service(listen: &[&str], instances: &[&str]) -> Service {
     let instance = |(id, text): (u32, &&str)| Instance {
@@ -21,8 +21,7 @@ fn service(listen: &[&str], instances: &[&str]) -> Service {
         engine: EngineKind::Iptables,
         engine_reason: None,
         listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
-        policy: Policy::Random,
-        on_empty: OnEmpty::Pass,
+        options: Options::default(),
         instances: (1..).zip(instances).map(instance).collect(),
     }
 }
@@ -234,7 +233,7 @@ fn drained_instance_loses_its_pick_and_keeps_its_rule() {
 fn refusal_is_for_the_service_that_asked_for_it() {
     let (web, adm) = (name("web"), name("adm"));
     let mut wide = service(&["80/tcp", "53/udp"], &["8001!"]);
-    wide.on_empty = OnEmpty::Reject;
+    wide.options.on_empty = OnEmpty::Reject;
     let narrow = service(&["10.0.0.1:80/tcp"], &["9001"]);
     let text = input(Family::V4, &Saved::default(), &[(&web, &wide), (&adm, &narrow)]);
     assert_snapshot!(&text[text.find("*filter").unwrap()..], @"
@@ -289,7 +288,7 @@ prop_compose! {
                 instance.admin = Admin::Drain;
             }
         }
-        service.on_empty = if reject { OnEmpty::Reject } else { OnEmpty::Pass };
+        service.options.on_empty = if reject { OnEmpty::Reject } else { OnEmpty::Pass };
         service
     }
 }
