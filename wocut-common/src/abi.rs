@@ -1,14 +1,14 @@
 //! Keys and values of the maps.
 
-use crate::maps::MAX_SERVICES;
+use crate::maps::{MAX_INSTANCES, MAX_SERVICES};
 
 /// Changes with every layout or meaning in this crate; a command that finds another version pinned leaves it alone.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Entries of a slot table. 16 bits of hash pick one, so a 64-bit hash names four.
 pub const SLOTS: usize = 1 << 16;
 /// Instances of one service that can be picked. A power of two, so that the verifier sees the bound of an index.
-pub const MAX_MEMBERS: usize = 512;
+pub const MAX_MEMBERS: usize = 1024;
 /// Instances that may share one listening socket.
 pub const MAX_SHARED: usize = 4;
 
@@ -20,6 +20,24 @@ pub const FAMILY_V4: u8 = 4;
 pub const FAMILY_V6: u8 = 6;
 /// `IPPROTO_TCP`.
 pub const PROTOCOL_TCP: u8 = 6;
+/// `IPPROTO_UDP`.
+pub const PROTOCOL_UDP: u8 = 17;
+
+/// The slot of a keyed hash of the 4-tuple.
+pub const POLICY_RANDOM: u32 = 0;
+/// The slots in order, [`Table::turns`] of them.
+pub const POLICY_ROUND_ROBIN: u32 = 1;
+/// The fewest open connections, by weight.
+pub const POLICY_LEAST_CONN: u32 = 2;
+/// The shortest accept queue; of equals, the fewest open connections, by weight.
+pub const POLICY_LEAST_BACKLOG: u32 = 3;
+/// The slot of a keyed hash of the client's address.
+pub const POLICY_STICKY: u32 = 4;
+
+/// The lookup of a listener picks: the `lookup` program.
+pub const HOOK_SK_LOOKUP: u32 = 0;
+/// Incoming packets are picked for: the `ingress` program.
+pub const HOOK_TC: u32 = 1;
 
 /// Nobody can serve: the packet goes to whatever listens on the service port itself.
 pub const ON_EMPTY_PASS: u32 = 0;
@@ -53,20 +71,25 @@ pub struct ServiceKey {
     pub port: u16,
     /// [`FAMILY_V4`] or [`FAMILY_V6`].
     pub family: u8,
-    /// `IPPROTO_TCP`.
+    /// [`PROTOCOL_TCP`] or [`PROTOCOL_UDP`].
     pub protocol: u8,
 }
 
-/// Where a LISTEN leads.
+/// Where a LISTEN leads, or that a port is guarded.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Index into `slots`.
+    /// Index into `slots`, or [`Service::GUARD`].
     pub index: u32,
-    /// 0.
-    pub reserved: u32,
+    /// [`HOOK_SK_LOOKUP`] or [`HOOK_TC`].
+    pub hook: u32,
     /// Of the plan that the slot table holds; one that differs from the wanted plan's is built anew.
     pub fingerprint: u64,
+}
+
+impl Service {
+    /// In place of an index: this is the port of an instance, which is for clients on this host alone.
+    pub const GUARD: u32 = u32::MAX;
 }
 
 /// All that a pick needs to know of one service. It is never changed, only replaced.
@@ -77,15 +100,115 @@ pub struct Table {
     pub len: u32,
     /// One less than the next power of two from `len` up: what a walk over the members wraps at.
     pub mask: u32,
-    /// [`ON_EMPTY_PASS`] or [`ON_EMPTY_REJECT`].
+    /// [`ON_EMPTY_PASS`], [`ON_EMPTY_REJECT`] or [`ON_EMPTY_DROP`].
     pub on_empty: u32,
+    /// [`POLICY_RANDOM`] and so on.
+    pub policy: u32,
+    /// For [`POLICY_STICKY`]: which bits of an IPv4 client count, in network order.
+    pub prefix_v4: u32,
+    /// For [`POLICY_STICKY`]: which bits of an IPv6 client count, in network order.
+    pub prefix_v6: [u32; 4],
+    /// For [`POLICY_ROUND_ROBIN`]: how many slots from the first on make one round. At least 1.
+    pub turns: u32,
     /// Ids of the instances that may be picked.
     pub members: [u32; MAX_MEMBERS],
+    /// Their weights.
+    pub weights: [u16; MAX_MEMBERS],
     /// Indices into `members`; an instance's share of them is its share of the picks.
     pub slots: [u16; SLOTS],
 }
 
-/// One instance, as bpftool shows it. Programs read the slot table instead.
+/// What changes from pick to pick of one service.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Picks in turn so far.
+    pub taken: u64,
+    /// When a pick was last put into `pending`, in ns since boot; 0 for never.
+    pub remembered: u64,
+    /// When a listener was last seen to answer with SYN cookies for want of room, in ns since boot; 0 for never.
+    pub flooded: u64,
+}
+
+/// How busy an instance is. Its place is its id modulo [`MAX_INSTANCES`]: of the ids in use, no two share one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Connections established and not ended.
+    pub open: u64,
+    /// Whose they are: one that ends when another instance has the place is not counted.
+    pub instance: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+impl Load {
+    /// As many as [`MAX_INSTANCES`].
+    const PLACES: u32 = 16 * 1024;
+
+    /// The place of an instance.
+    #[must_use]
+    pub const fn place(instance: u32) -> u32 {
+        instance % Self::PLACES
+    }
+}
+
+/// Both ends of a connection or of a flow of datagrams.
+#[repr(C, align(4))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowKey {
+    /// The client's address, in network order; IPv4 takes the first four bytes.
+    pub remote: [u8; 16],
+    /// The address that it reaches, likewise.
+    pub local: [u8; 16],
+    /// The client's port, in host order.
+    pub remote_port: u16,
+    /// The port on this host, in host order.
+    pub local_port: u16,
+    /// [`FAMILY_V4`] or [`FAMILY_V6`].
+    pub family: u8,
+    /// [`PROTOCOL_TCP`] or [`PROTOCOL_UDP`].
+    pub protocol: u8,
+    /// In `flows`, [`FlowKey::REQUESTS`] or [`FlowKey::REPLIES`].
+    pub direction: u16,
+}
+
+impl FlowKey {
+    /// `local_port` is the service's.
+    pub const REQUESTS: u16 = 0;
+    /// `local_port` is the instance's.
+    pub const REPLIES: u16 = 1;
+}
+
+/// Where the datagrams of a flow go.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// When the last one was seen, in ns since boot.
+    pub seen: u64,
+    /// Id of the instance.
+    pub instance: u32,
+    /// Index of the service.
+    pub service: u32,
+    /// Of requests: the instance's port; of replies: the service's. In host order.
+    pub port: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// A pick that the kernel will ask for again.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// When it was made, in ns since boot.
+    pub made: u64,
+    /// Id of the instance.
+    pub instance: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// One instance, as bpftool shows it and as `ingress` finds its port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instance {
@@ -193,8 +316,6 @@ pub struct Counters {
     pub unserved: u64,
     /// Instance: connections established.
     pub opened: u64,
-    /// Instance: connections ended.
-    pub closed: u64,
     /// Instance: bytes received from clients on ended connections.
     pub received_bytes: u64,
     /// Instance: bytes that clients acknowledged on ended connections.
@@ -204,15 +325,63 @@ pub struct Counters {
 impl Counters {
     /// Adds another CPU's copy.
     pub const fn add(&mut self, other: &Self) {
-        let Self { picked, failovers, unserved, opened, closed, received_bytes, sent_bytes } = other;
+        let Self { picked, failovers, unserved, opened, received_bytes, sent_bytes } = other;
         self.picked = self.picked.wrapping_add(*picked);
         self.failovers = self.failovers.wrapping_add(*failovers);
         self.unserved = self.unserved.wrapping_add(*unserved);
         self.opened = self.opened.wrapping_add(*opened);
-        self.closed = self.closed.wrapping_add(*closed);
         self.received_bytes = self.received_bytes.wrapping_add(*received_bytes);
         self.sent_bytes = self.sent_bytes.wrapping_add(*sent_bytes);
     }
+}
+
+/// Where the running kernel keeps what programs read of its sockets: byte offsets from its own type information. The
+/// loader writes them into the programs. 0 where the kernel has no type information.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offsets {
+    /// `sk_ack_backlog`: connections that wait to be accepted. 0: accept queues are not looked at.
+    pub ack_backlog: u32,
+    /// `sk_max_ack_backlog`.
+    pub max_ack_backlog: u32,
+    /// In `struct inet_connection_sock`, requests in the SYN queue. 0: SYN cookies are not foreseen.
+    pub syn_queue: u32,
+    /// `sk_flags`. 0: a received FIN counts as a byte.
+    pub flags: u32,
+    /// `skc_net`, a pointer to the namespace of a socket.
+    pub net: u32,
+    /// In `struct net`, its inode number.
+    pub net_inode: u32,
+    /// In `struct net`, `sysctl_tcp_syncookies`.
+    pub syn_cookies: u32,
+    /// `skc_state`.
+    pub state: u32,
+    /// `skc_family`.
+    pub family: u32,
+    /// `skc_num`, the local port.
+    pub port: u32,
+    /// `skc_bound_dev_if`.
+    pub device: u32,
+    /// `skc_rcv_saddr`, the local IPv4 address.
+    pub address_v4: u32,
+    /// `skc_v6_rcv_saddr`.
+    pub address_v6: u32,
+}
+
+/// What the `scan` program writes of a listener that serves instances.
+#[repr(C, align(4))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// It is bound to, in network order; IPv4 takes the first four bytes.
+    pub address: [u8; 16],
+    /// In host order.
+    pub port: u16,
+    /// [`FAMILY_V4`] or [`FAMILY_V6`].
+    pub family: u16,
+    /// The interface that it is bound to, and so not registered; 0 for none.
+    pub device: u32,
+    /// The first negative errno of putting it into `listeners`, else 0.
+    pub error: i32,
 }
 
 /// The packet of a test run of the `register` program: a question, which comes back with its answer.
@@ -246,24 +415,32 @@ const _: () = {
     assert!(size_of::<Settings>() == 32);
     assert!(size_of::<ServiceKey>() == 20);
     assert!(size_of::<Service>() == 16);
-    assert!(size_of::<Table>() == 12 + 4 * MAX_MEMBERS + 2 * SLOTS);
+    assert!(size_of::<Table>() == 40 + 6 * MAX_MEMBERS + 2 * SLOTS);
     assert!(size_of::<Instance>() == 28);
     assert!(size_of::<ListenerKey>() == 8);
     assert!(size_of::<PortKey>() == 20);
     assert!(size_of::<Owner>() == 20);
     assert!(size_of::<CounterKey>() == 8);
-    assert!(size_of::<Counters>() == 56);
+    assert!(size_of::<Counters>() == 48);
+    assert!(size_of::<Turn>() == 24);
+    assert!(size_of::<Load>() == 16 && Load::PLACES as usize == MAX_INSTANCES);
+    assert!(size_of::<FlowKey>() == 40);
+    assert!(size_of::<Flow>() == 24);
+    assert!(size_of::<Pending>() == 16);
     assert!(size_of::<Register>() == 64);
+    assert!(size_of::<Offsets>() == 52);
+    assert!(size_of::<Scanned>() == 28);
     // A choice is 16 bits of a hash: see `pick::slot`.
     assert!(SLOTS == 1 << 16);
     assert!(MAX_MEMBERS.is_power_of_two() && MAX_MEMBERS <= u16::MAX as usize);
-    assert!(MAX_SERVICES < Owner::UNCOUNTED as usize);
+    assert!(MAX_SERVICES < Owner::UNCOUNTED as usize && MAX_SERVICES < Service::GUARD as usize);
 };
 
 #[cfg(feature = "user")]
 mod pod {
     use super::{
-        CounterKey, Counters, Instance, ListenerKey, Owner, PortKey, Service, ServiceKey, Settings, Table,
+        CounterKey, Counters, Flow, FlowKey, Instance, ListenerKey, Load, Offsets, Owner, Pending, PortKey,
+        Service, ServiceKey, Settings, Table, Turn,
     };
 
     macro_rules! plain_data {
@@ -275,5 +452,8 @@ mod pod {
         };
     }
 
-    plain_data!(CounterKey Counters Instance ListenerKey Owner PortKey Service ServiceKey Settings Table);
+    plain_data!(
+        CounterKey Counters Flow FlowKey Instance ListenerKey Load Offsets Owner Pending PortKey Service
+        ServiceKey Settings Table Turn
+    );
 }

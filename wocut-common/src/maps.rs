@@ -17,13 +17,23 @@ pub const OWNERS: &str = "owners";
 /// Counters of services and instances.
 pub const COUNTERS: &str = "counters";
 
-/// Every map that is pinned under its name.
-pub const PINNED: [&str; 8] = [SETTINGS, SERVICES, SLOTS, INSTANCES, LISTENERS, PORTS, OWNERS, COUNTERS];
+/// Whose turn it is, and other things that change from pick to pick.
+pub const TURNS: &str = "turns";
+/// How many connections each instance has.
+pub const LOADS: &str = "loads";
+/// Picks that cannot be worked out again, and will be asked for again.
+pub const PENDING: &str = "pending";
+/// Flows of UDP, both ways. Pinned only while a service has a UDP LISTEN or the `tc` hook.
+pub const FLOWS: &str = "flows";
+
+/// Every map that is always pinned under its name.
+pub const PINNED: [&str; 11] =
+    [SETTINGS, SERVICES, SLOTS, INSTANCES, LISTENERS, PORTS, OWNERS, COUNTERS, TURNS, LOADS, PENDING];
 
 /// Services in one network namespace.
 pub const MAX_SERVICES: usize = 1024;
-/// LISTENs of all services, each address family counted.
-pub const MAX_LISTENS: usize = 4 * MAX_SERVICES;
+/// LISTENs of all services, each address family counted, and guarded ports.
+pub const MAX_LISTENS: usize = 4 * MAX_SERVICES + 2 * MAX_INSTANCES;
 /// Instances of all services in one network namespace.
 pub const MAX_INSTANCES: usize = 16 * 1024;
 /// Most instances have one listener, or one for each family.
@@ -32,3 +42,7 @@ pub const MAX_LISTENERS: usize = 4 * MAX_INSTANCES;
 pub const MAX_PORTS: usize = 4 * MAX_INSTANCES;
 /// A row for each instance and one for each service.
 pub const MAX_COUNTERS: usize = MAX_INSTANCES + MAX_SERVICES;
+/// Picks that are remembered for SYN cookies, in all.
+pub const MAX_PENDING: usize = 16 * 1024;
+/// Flows of UDP, each two entries; the one that was silent for longest goes first.
+pub const MAX_FLOWS: usize = 128 * 1024;

@@ -6,15 +6,17 @@ use aya_ebpf::{
         BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE, BPF_TCP_CLOSING, BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2,
         BPF_TCP_LAST_ACK, bpf_sock, bpf_sock_ops,
     },
-    helpers::{bpf_get_netns_cookie, bpf_sock_hash_update},
+    helpers::bpf_sock_hash_update,
     programs::SockOpsContext,
 };
-use wocut_common::{CounterKey, InstanceIds, ListenerKey, Owner, PROTOCOL_TCP, PortKey, ServiceKey};
+use wocut_common::{
+    CounterKey, InstanceIds, ListenerKey, Load, Owner, PROTOCOL_TCP, PortKey, Service, ServiceKey,
+};
 
 use crate::{
     kernel::{self, bytes, field, raw},
-    lookup::{count, service_at},
-    maps::{COUNTERS, LISTENERS, NETNS_COOKIE, PORTS},
+    maps::{COUNTERS, LISTENERS, LOADS, PORTS},
+    pick::{count, service_at},
     register::register,
 };
 
@@ -42,12 +44,10 @@ fn socket(ops: *mut bpf_sock_ops) -> Option<*mut bpf_sock> {
 /// A daemon called `listen(2)`: if it is an instance, it can be picked from here on.
 #[inline(always)]
 fn listening(ops: *mut bpf_sock_ops) {
-    let cookie = NETNS_COOKIE.load();
-    // SAFETY: the helper takes the context.
-    if cookie == 0 || unsafe { bpf_get_netns_cookie(ops.cast()) } != cookie {
+    let Some(socket) = socket(ops) else { return };
+    if !kernel::is_ours(socket) {
         return;
     }
-    let Some(socket) = socket(ops) else { return };
     // A child of a listener that is bound to a device answers through that device alone: such a one is not used.
     if field!(socket, bound_dev_if) != 0 {
         return;
@@ -65,7 +65,7 @@ fn listening(ops: *mut bpf_sock_ops) {
 
 /// The instances that a listener bound there serves.
 #[inline(always)]
-fn instances_at(address: [u8; 16], port: u16, family: u8) -> Option<InstanceIds> {
+pub(crate) fn instances_at(address: [u8; 16], port: u16, family: u8) -> Option<InstanceIds> {
     let bound = PortKey { address, port, family, reserved: 0 };
     // SAFETY: the ids are copied out at once.
     unsafe { PORTS.get(bound).or_else(|| PORTS.get(PortKey::other_address(port))) }.copied()
@@ -90,11 +90,12 @@ fn established(ops: *mut bpf_sock_ops) {
         service_at(&key)
     });
     // None: the client came to the instance's own port.
-    let Some(service) = service else { return };
+    let Some(Service { index: service, .. }) = service else { return };
     for instance in owner.instances {
         let Some(row) = COUNTERS.get_ptr_mut(CounterKey { service, instance }) else { continue };
         // SAFETY: the row lives as long as this run of the program.
         kernel::add(unsafe { &raw mut (*row).opened }, 1);
+        add_open(instance, 1);
         *owner = Owner { instances: [instance, 0, 0, 0], service };
         let flags = field!(ops, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
         let _unheard = SockOpsContext::new(ops).set_cb_flags(flags as i32);
@@ -118,9 +119,19 @@ fn closed(ops: *mut bpf_sock_ops) {
         BPF_TCP_FIN_WAIT1 | BPF_TCP_FIN_WAIT2 | BPF_TCP_CLOSING | BPF_TCP_LAST_ACK
     );
     let sent = field!(ops, bytes_acked) - u64::from(fin_sent && all_acked);
+    add_open(owner.instances[0], u64::MAX);
     count(owner.service, owner.instances[0], |row| {
-        kernel::add(&raw mut row.closed, 1);
         kernel::add(&raw mut row.received_bytes, received);
         kernel::add(&raw mut row.sent_bytes, sent);
     });
+}
+
+/// Changes the number of connections that an instance has; `u64::MAX` is one less.
+#[inline(always)]
+fn add_open(instance: u32, change: u64) {
+    let Some(load) = LOADS.get_ptr_mut(Load::place(instance)) else { return };
+    // SAFETY: entries of an array stay.
+    if unsafe { (*load).instance } == instance {
+        kernel::add(unsafe { &raw mut (*load).open }, change);
+    }
 }

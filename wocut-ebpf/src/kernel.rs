@@ -6,19 +6,32 @@
 use core::{
     ffi::c_void,
     intrinsics::AtomicOrdering,
+    mem::MaybeUninit,
     ptr::{addr_of_mut, null_mut},
 };
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sk_lookup, bpf_sock, bpf_sock_ops},
+    bindings::{
+        BPF_SK_STORAGE_GET_F_CREATE, bpf_sk_lookup, bpf_sock, bpf_sock_ops, bpf_sock_tuple,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as TupleV4,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as TupleV6,
+    },
     helpers::{bpf_sk_storage_get, bpf_skc_to_tcp_sock, generated::bpf_probe_read_kernel},
 };
-use wocut_common::{FAMILY_V4, FAMILY_V6, Owner, PROTOCOL_TCP, ServiceKey};
+use wocut_common::{FAMILY_V4, FAMILY_V6, FlowKey, Owner, PROTOCOL_TCP, ServiceKey};
 
-use crate::maps::{ACK_BACKLOG_OFFSET, FLAGS_OFFSET, MAX_ACK_BACKLOG_OFFSET, OWNERS};
+use crate::{
+    maps::{HAS_INTERFACE, NETNS_INODE, OWNERS},
+    pick::NOBODY,
+};
 
-const AF_INET: u32 = 2;
+/// The loopback interface: the first in every namespace.
+pub(crate) const LOOPBACK: u32 = 1;
+/// The address family of IPv4, as the kernel names it.
+pub(crate) const AF_INET: u32 = 2;
+/// That of IPv6.
+pub(crate) const AF_INET6: u32 = 10;
 const IPPROTO_TCP: u32 = 6;
 /// `SOCK_DONE` of the kernel's `enum sock_flags`: the peer has sent its FIN.
 const SOCK_DONE: u64 = 1 << 1;
@@ -32,18 +45,31 @@ macro_rules! field {
 }
 pub(crate) use field;
 
-/// Both ends of the packet for which a listener is looked up.
+/// One of [`Offsets`](wocut_common::Offsets), as the loader has written it.
+macro_rules! offset {
+    ($name:ident) => {{
+        // SAFETY: it is a static. The compiler must not take the value that it was built with.
+        unsafe { (&raw const $crate::maps::OFFSETS.$name).read_volatile() }
+    }};
+}
+pub(crate) use offset;
+
+/// Both ends of a connection or a flow.
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct Tuple {
     /// Wocut's name of the address family.
     pub(crate) family: u8,
     /// In network order; IPv4 takes the first word.
     pub(crate) remote: [u32; 4],
-    /// In network order.
+    /// In host order.
     pub(crate) remote_port: u16,
     /// In network order; IPv4 takes the first word.
     pub(crate) local: [u32; 4],
     /// In host order.
     pub(crate) local_port: u16,
+    /// `IPPROTO_TCP` or `IPPROTO_UDP`.
+    pub(crate) protocol: u8,
 }
 
 impl Tuple {
@@ -53,12 +79,13 @@ impl Tuple {
         if field!(ctx, protocol) != IPPROTO_TCP {
             return None;
         }
-        let remote_port = field!(ctx, remote_port);
+        let remote_port = u16::from_be(field!(ctx, remote_port));
+        let protocol = PROTOCOL_TCP;
         let local_port = field!(ctx, local_port) as u16;
         Some(if field!(ctx, family) == AF_INET {
             let remote = [field!(ctx, remote_ip4), 0, 0, 0];
             let local = [field!(ctx, local_ip4), 0, 0, 0];
-            Self { family: FAMILY_V4, remote, remote_port, local, local_port }
+            Self { family: FAMILY_V4, remote, remote_port, local, local_port, protocol }
         } else {
             let remote = [
                 field!(ctx, remote_ip6[0]),
@@ -72,7 +99,7 @@ impl Tuple {
                 field!(ctx, local_ip6[2]),
                 field!(ctx, local_ip6[3]),
             ];
-            Self { family: FAMILY_V6, remote, remote_port, local, local_port }
+            Self { family: FAMILY_V6, remote, remote_port, local, local_port, protocol }
         })
     }
 
@@ -83,8 +110,34 @@ impl Tuple {
             address: bytes(self.local),
             port: self.local_port,
             family: self.family,
-            protocol: PROTOCOL_TCP,
+            protocol: self.protocol,
         }
+    }
+
+    /// It as a key.
+    #[inline(always)]
+    pub(crate) fn flow_key(&self) -> FlowKey {
+        FlowKey {
+            remote: bytes(self.remote),
+            local: bytes(self.local),
+            remote_port: self.remote_port,
+            local_port: self.local_port,
+            family: self.family,
+            protocol: self.protocol,
+            direction: FlowKey::REQUESTS,
+        }
+    }
+
+    /// Whether the client's address is one that only this host has, or nobody.
+    #[inline(always)]
+    pub(crate) fn is_from_here(&self) -> bool {
+        let [first, second, third, last] = self.remote;
+        let is_loopback = if self.family == FAMILY_V4 {
+            first & u32::from_be(0xff00_0000) == u32::from_be(0x7f00_0000) || first == 0
+        } else {
+            first | second | third == 0 && last & u32::from_be(0xffff_fffe) == 0
+        };
+        is_loopback || self.remote == self.local
     }
 }
 
@@ -115,12 +168,41 @@ pub(crate) fn bytes(words: [u32; 4]) -> [u8; 16] {
     unsafe { core::mem::transmute(words) }
 }
 
+/// The same address as words.
+#[inline(always)]
+pub(crate) fn words(bytes: [u8; 16]) -> [u32; 4] {
+    // SAFETY: both are 16 plain bytes.
+    unsafe { core::mem::transmute(bytes) }
+}
+
+/// What helpers look sockets up by, and its size: the remote end, then the local one; ports in host order.
+#[inline(always)]
+pub(crate) fn sock_tuple(
+    family: u8,
+    saddr: [u32; 4],
+    sport: u16,
+    daddr: [u32; 4],
+    dport: u16,
+) -> (bpf_sock_tuple, u32) {
+    // SAFETY: all zero is an address without a meaning yet, of either family.
+    let mut tuple: bpf_sock_tuple = unsafe { MaybeUninit::zeroed().assume_init() };
+    let (sport, dport) = (sport.to_be(), dport.to_be());
+    let size = if family == FAMILY_V4 {
+        tuple.__bindgen_anon_1.ipv4 = TupleV4 { saddr: saddr[0], daddr: daddr[0], sport, dport };
+        size_of::<TupleV4>()
+    } else {
+        tuple.__bindgen_anon_1.ipv6 = TupleV6 { saddr, daddr, sport, dport };
+        size_of::<TupleV6>()
+    };
+    (tuple, size as u32)
+}
+
 /// Whether the accept queue of a listener is full, as `sk_acceptq_is_full` of the kernel sees it.
 ///
 /// A SYN for a full one is dropped without a word, and the client waits a second to try again.
 #[inline(always)]
 pub(crate) fn accept_queue_is_full(listener: *mut c_void) -> bool {
-    let offset = ACK_BACKLOG_OFFSET.load();
+    let offset = offset!(ack_backlog);
     if offset == 0 {
         return false;
     }
@@ -130,14 +212,86 @@ pub(crate) fn accept_queue_is_full(listener: *mut c_void) -> bool {
         return false;
     }
     let queued: u32 = read_kernel(sock.cast(), offset);
-    let most: u32 = read_kernel(sock.cast(), MAX_ACK_BACKLOG_OFFSET.load());
+    let most: u32 = read_kernel(sock.cast(), offset!(max_ack_backlog));
     queued > most
+}
+
+/// What [`Hook::busy`](crate::pick::Hook::busy) says of a listener.
+#[inline(always)]
+pub(crate) fn queues(listener: *mut c_void) -> u64 {
+    // SAFETY: `listener` is a socket that a lookup returned.
+    let sock = unsafe { bpf_skc_to_tcp_sock(listener) };
+    if sock.is_null() || offset!(ack_backlog) == 0 {
+        return 0;
+    }
+    let queued: u32 = read_kernel(sock.cast(), offset!(ack_backlog));
+    let most: u32 = read_kernel(sock.cast(), offset!(max_ack_backlog));
+    if queued > most {
+        return NOBODY;
+    }
+    let requests: u32 = read_kernel(sock.cast(), offset!(syn_queue));
+    u64::from(queued) << 32 | u64::from(requests)
+}
+
+/// Whether a listener answers a SYN with a cookie, and forgets it.
+pub(crate) mod cookies {
+    /// It does not, or this kernel does not tell.
+    pub(crate) const NO: u32 = 0;
+    /// Its SYN queue is full.
+    pub(crate) const NO_ROOM: u32 = 1;
+    /// It always does (`net.ipv4.tcp_syncookies = 2`).
+    pub(crate) const ALWAYS: u32 = 2;
+}
+
+/// One of [`cookies`], as `tcp_syn_flood_action` of the kernel sees it.
+#[inline(always)]
+pub(crate) fn cookies(listener: *mut c_void) -> u32 {
+    if offset!(syn_queue) == 0 {
+        return cookies::NO;
+    }
+    // SAFETY: `listener` is a socket that a lookup returned.
+    let sock = unsafe { bpf_skc_to_tcp_sock(listener) };
+    if sock.is_null() {
+        return cookies::NO;
+    }
+    let requests: u32 = read_kernel(sock.cast(), offset!(syn_queue));
+    let most: u32 = read_kernel(sock.cast(), offset!(max_ack_backlog));
+    if requests >= most {
+        return cookies::NO_ROOM;
+    }
+    let setting: u8 = read_kernel(net(sock.cast()), offset!(syn_cookies));
+    if setting == 2 { cookies::ALWAYS } else { cookies::NO }
+}
+
+/// The network namespace of a socket: a pointer to read at.
+#[inline(always)]
+fn net(sock: *const u8) -> *const u8 {
+    read_kernel::<usize>(sock, offset!(net)) as *const u8
+}
+
+/// Whether a socket is in the network namespace that is served.
+#[inline(always)]
+pub(crate) fn is_ours(socket: *mut bpf_sock) -> bool {
+    let inode = NETNS_INODE.load();
+    // SAFETY: `socket` is the context's own, checked not to be null.
+    let sock = unsafe { bpf_skc_to_tcp_sock(socket.cast()) };
+    if sock.is_null() || inode == 0 {
+        return false;
+    }
+    read_kernel::<u32>(net(sock.cast()), offset!(net_inode)) == inode
+}
+
+/// Whether what is looked up came in by the loopback interface, where the kernel tells.
+#[inline(always)]
+pub(crate) fn is_loopback(ctx: *const bpf_sk_lookup) -> bool {
+    // Linux before 5.17 refuses a program that reads the field, but not one whose constants keep it from doing so.
+    HAS_INTERFACE.load() != 0 && field!(ctx, ingress_ifindex) == LOOPBACK
 }
 
 /// Whether the peer of a connection has sent its FIN.
 #[inline(always)]
 pub(crate) fn fin_received(socket: *mut bpf_sock) -> bool {
-    let offset = FLAGS_OFFSET.load();
+    let offset = offset!(flags);
     if offset == 0 {
         return false;
     }
@@ -151,7 +305,7 @@ pub(crate) fn fin_received(socket: *mut bpf_sock) -> bool {
 
 /// A field of a kernel structure; 0 if it cannot be read.
 #[inline(always)]
-fn read_kernel<T: Default>(base: *const u8, offset: u32) -> T {
+pub(crate) fn read_kernel<T: Default>(base: *const u8, offset: u32) -> T {
     let mut value = T::default();
     // SAFETY: the helper checks the source, and writes exactly one `T`.
     unsafe {

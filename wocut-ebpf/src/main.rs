@@ -14,10 +14,15 @@
 )]
 
 mod account;
+mod egress;
+mod ingress;
 mod kernel;
 mod lookup;
 mod maps;
+mod packet;
+mod pick;
 mod register;
+mod scan;
 mod trace;
 
 use aya_ebpf::{
@@ -28,7 +33,7 @@ use aya_ebpf::{
 /// Runs when the namespace looks up a listener for a TCP packet, and gives it to an instance.
 #[sk_lookup]
 fn lookup(ctx: SkLookupContext) -> u32 {
-    lookup::pick(&ctx)
+    lookup::lookup(&ctx)
 }
 
 /// Runs for the sockets of a cgroup: registers new listeners and counts the connections of instances.
@@ -41,6 +46,27 @@ fn account(ctx: SockOpsContext) -> u32 {
 #[classifier]
 fn register(ctx: TcContext) -> i32 {
     register::answer(&ctx)
+}
+
+/// Runs for every TCP socket when a command asks, where `register` is refused.
+#[unsafe(link_section = "iter/tcp")]
+#[unsafe(no_mangle)]
+extern "C" fn scan(ctx: *mut scan::Context) -> i32 {
+    scan::scan(ctx);
+    0
+}
+
+/// Runs for every packet that comes in by an interface: gives datagrams, and connections that `lookup` cannot give, to
+/// instances. Attached only while a service needs it.
+#[classifier]
+fn wocut_ingress(ctx: TcContext) -> i32 {
+    ingress::ingress(&ctx)
+}
+
+/// Runs for every packet that goes out by an interface, beside `ingress`: replies to datagrams come from the service.
+#[classifier]
+fn wocut_egress(ctx: TcContext) -> i32 {
+    egress::egress(&ctx)
 }
 
 /// Runs after `lookup`, while somebody watches: says what `lookup` picked, and why.

@@ -3,14 +3,16 @@
 use aya_ebpf::{
     Global,
     bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
-    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuHashMap, SockHash},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, SockHash},
     macros::btf_map,
 };
 use wocut_common::{
-    CounterKey, Counters, Instance, InstanceIds, ListenerKey, Owner, PortKey, Service, ServiceKey, Settings,
-    Table,
-    maps::{MAX_COUNTERS, MAX_INSTANCES, MAX_LISTENERS, MAX_LISTENS, MAX_PORTS, MAX_SERVICES},
+    CounterKey, Counters, Flow, FlowKey, Instance, InstanceIds, ListenerKey, Load, Offsets, Owner, Pending,
+    PortKey, Service, ServiceKey, Settings, Table, Turn,
+    maps::{MAX_COUNTERS, MAX_INSTANCES, MAX_LISTENERS, MAX_LISTENS, MAX_PENDING, MAX_PORTS, MAX_SERVICES},
 };
+
+use crate::packet::Packet;
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -39,29 +41,55 @@ pub(crate) static OWNERS: Inherited<Owner> = Inherited::new();
 pub(crate) static COUNTERS: PerCpuHashMap<CounterKey, Counters, MAX_COUNTERS, NO_PREALLOC> =
     PerCpuHashMap::new();
 
+#[btf_map(name = "turns")]
+pub(crate) static TURNS: Array<Turn, MAX_SERVICES> = Array::new();
+
+#[btf_map(name = "loads")]
+pub(crate) static LOADS: Array<Load, MAX_INSTANCES> = Array::new();
+
+#[btf_map(name = "pending")]
+pub(crate) static PENDING: LruHashMap<FlowKey, Pending, MAX_PENDING> = LruHashMap::new();
+
+/// The loader gives it its size when a service needs it.
+#[btf_map(name = "flows")]
+pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, 1> = LruHashMap::new();
+
+/// The packet that `ingress` is at, for its functions: those that the verifier checks by themselves take no pointers.
+#[btf_map(name = "packet")]
+pub(crate) static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
+
 // The loader writes the globals below. Each names its section, because the optimizer would otherwise merge one with
 // any constant of the same initial value, and the loader would change that constant too.
 
-/// Cookie of the network namespace that is served. 0: this kernel cannot tell namespaces apart here, and no
+/// Inode number of the network namespace that is served. 0: this kernel cannot tell namespaces apart here, and no
 /// listener is registered by `account`.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata")]
-pub(crate) static NETNS_COOKIE: Global<u64> = Global::new(0);
+pub(crate) static NETNS_INODE: Global<u32> = Global::new(0);
 
-/// Offset of `sk_ack_backlog` in the running kernel's `struct sock`. 0: not known, accept queues are not looked at.
+/// Where the running kernel keeps what is read of its sockets. Read by [`offset`](crate::kernel::offset).
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata")]
-pub(crate) static ACK_BACKLOG_OFFSET: Global<u32> = Global::new(0);
+pub(crate) static OFFSETS: Offsets = Offsets {
+    ack_backlog: 0,
+    max_ack_backlog: 0,
+    syn_queue: 0,
+    flags: 0,
+    net: 0,
+    net_inode: 0,
+    syn_cookies: 0,
+    state: 0,
+    family: 0,
+    port: 0,
+    device: 0,
+    address_v4: 0,
+    address_v6: 0,
+};
 
-/// Offset of `sk_max_ack_backlog`.
+/// 1 where `struct bpf_sk_lookup` has the interface (Linux 5.17).
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata")]
-pub(crate) static MAX_ACK_BACKLOG_OFFSET: Global<u32> = Global::new(0);
-
-/// Offset of `sk_flags`. 0: not known, and a received FIN counts as a byte.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".rodata")]
-pub(crate) static FLAGS_OFFSET: Global<u32> = Global::new(0);
+pub(crate) static HAS_INTERFACE: Global<u32> = Global::new(0);
 
 /// Socket storage that an accepted connection inherits from its listener (`BPF_F_CLONE`), which aya's own type
 /// cannot say.

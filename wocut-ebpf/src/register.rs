@@ -1,24 +1,19 @@
 //! Puts listeners that were there before into the map. A command runs this program on a packet that is the question.
 
-use core::{mem::MaybeUninit, ops::Range};
+use core::ops::Range;
 
 use aya_ebpf::{
-    bindings::{
-        BPF_F_CURRENT_NETNS, BPF_NOEXIST, BPF_TCP_LISTEN, TC_ACT_OK, bpf_sock, bpf_sock_tuple,
-        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as TupleV4,
-        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as TupleV6,
-    },
+    bindings::{BPF_F_CURRENT_NETNS, BPF_NOEXIST, BPF_TCP_LISTEN, TC_ACT_OK, bpf_sock},
     helpers::{bpf_map_update_elem, bpf_sk_lookup_tcp, bpf_sk_release},
     programs::TcContext,
 };
 use wocut_common::{FAMILY_V4, FAMILY_V6, ListenerKey, Owner, Register};
 
 use crate::{
-    kernel::{self, field, raw},
+    kernel::{self, AF_INET6, field, raw},
     maps::LISTENERS,
 };
 
-const AF_INET6: u32 = 10;
 const EEXIST: i64 = 17;
 
 /// Reads the question, registers the listener, writes the answer back.
@@ -46,24 +41,15 @@ pub(crate) fn answer(ctx: &TcContext) -> i32 {
 
 #[inline(always)]
 fn look_up(ctx: &TcContext, question: &Register) -> *mut bpf_sock {
-    // SAFETY: all zero is an address without a meaning yet, of either family.
-    let mut tuple: bpf_sock_tuple = unsafe { MaybeUninit::zeroed().assume_init() };
-    let (sport, dport) = ((question.source_port as u16).to_be(), question.port.to_be());
-    // SAFETY: 16 plain bytes either way.
-    let address: [u32; 4] = unsafe { core::mem::transmute(question.address) };
-    let size = if question.family == u32::from(FAMILY_V4) {
-        tuple.__bindgen_anon_1.ipv4 = TupleV4 { saddr: 0, daddr: address[0], sport, dport };
-        size_of::<TupleV4>()
-    } else {
-        tuple.__bindgen_anon_1.ipv6 = TupleV6 { saddr: [0; 4], daddr: address, sport, dport };
-        size_of::<TupleV6>()
-    };
+    let address = kernel::words(question.address);
+    let (family, source_port) = (question.family as u8, question.source_port as u16);
+    let (mut tuple, size) = kernel::sock_tuple(family, [0; 4], source_port, address, question.port);
     // SAFETY: the helper reads `size` bytes of the tuple. The namespace is the one that the command runs in.
     unsafe {
         bpf_sk_lookup_tcp(
             raw(ctx),
             core::ptr::from_mut(&mut tuple),
-            size as u32,
+            size,
             i64::from(BPF_F_CURRENT_NETNS) as u64,
             0,
         )

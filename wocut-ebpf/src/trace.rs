@@ -7,11 +7,13 @@ use aya_ebpf::{
     programs::SkLookupContext,
 };
 use aya_log_ebpf::info;
-use wocut_common::{FAMILY_V4, ListenerKey, MAX_MEMBERS, Table};
+use wocut_common::{FAMILY_V4, HOOK_SK_LOOKUP, ListenerKey, MAX_MEMBERS, Service, Table};
 
 use crate::{
     kernel::{self, Tuple, bytes, field, raw},
-    lookup::{choices, find, hash, listener, outcome},
+    lookup::listener,
+    maps::SLOTS,
+    pick::{choices, goes_by_state, hash, outcome, service_of},
 };
 
 /// Logs one line of numbers a pick: service index, client address, client port, port of the chosen listener or 0,
@@ -20,11 +22,14 @@ use crate::{
 pub(crate) fn watch(ctx: &SkLookupContext) -> u32 {
     let lookup: *mut bpf_sk_lookup = raw(ctx);
     let Some(tuple) = Tuple::of_lookup(lookup) else { return sk_action::SK_PASS };
-    let Some((service, table)) = find(&tuple) else { return sk_action::SK_PASS };
+    let Some(Service { index: service, hook: HOOK_SK_LOOKUP, .. }) = service_of(&tuple) else {
+        return sk_action::SK_PASS;
+    };
+    let Some(table) = SLOTS.get_value(service, &0) else { return sk_action::SK_PASS };
     let chosen = field!(lookup, __bindgen_anon_1.__bindgen_anon_1.sk);
     let chosen = if chosen.is_null() { 0 } else { field!(chosen, src_port) };
     let (first, became) = first_choice(&tuple, table, chosen);
-    let port = u16::from_be(tuple.remote_port);
+    let port = tuple.remote_port;
     if tuple.family == FAMILY_V4 {
         info!(
             ctx,
@@ -42,10 +47,14 @@ pub(crate) fn watch(ctx: &SkLookupContext) -> u32 {
     sk_action::SK_PASS
 }
 
-/// The instance that the hash chose first, and its [`outcome`].
+/// The instance that the hash chose first, and its [`outcome`]. Instance 0: the policy goes by state, and what was first is
+/// not known any more.
 #[inline(always)]
 fn first_choice(tuple: &Tuple, table: &Table, chosen: u32) -> (u32, u32) {
-    let member = choices(table, hash(tuple))[0];
+    if goes_by_state(table) {
+        return (0, if chosen == 0 { outcome::ABSENT } else { outcome::TAKEN });
+    }
+    let member = choices(table, hash(table, tuple))[0];
     if member >= table.len {
         return (0, outcome::ABSENT);
     }

@@ -166,7 +166,7 @@ fn one(
     ServiceStatus {
         name: name.clone(),
         engine: service.engine,
-        hook: (service.engine == EngineKind::Ebpf).then_some("sk_lookup"),
+        hook: seen.hook,
         listen: service.listen.clone(),
         policy: service.options.policy,
         sticky_prefix: (service.options.policy == Policy::Sticky).then_some(service.options.sticky_prefix),

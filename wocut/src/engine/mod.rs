@@ -23,6 +23,8 @@ pub trait Engine {
 /// What an engine knows of a service. `None`: this engine cannot know.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObservedService {
+    /// The eBPF hook that picks.
+    pub hook: Option<&'static str>,
     /// Picks made.
     pub picks: Option<u64>,
     /// Picks that found no instance.

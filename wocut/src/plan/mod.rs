@@ -2,7 +2,9 @@
 
 mod change;
 mod slots;
+mod turns;
 mod validate;
 
 pub use change::{Change, ChangeError};
 pub use slots::{Member, fill, shares};
+pub use turns::turns;

@@ -10,11 +10,80 @@ use std::{
     path::Path,
 };
 
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_BTF_LOAD: libc::c_int = 18;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
+
+/// Makes an array of one value, for a place in an array of maps whose own maps have type information: Linux before 6.2
+/// takes none without.
+pub fn create_array(name: &str, value_size: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Create {
+        kind: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        flags: u32,
+        inner_map_fd: u32,
+        numa_node: u32,
+        name: [u8; 16],
+        ifindex: u32,
+        btf_fd: u32,
+        btf_key_type: u32,
+        btf_value_type: u32,
+    }
+    let types = array_types(value_size)?;
+    let mut attr = Create {
+        kind: BPF_MAP_TYPE_ARRAY,
+        key_size: 4,
+        value_size,
+        max_entries: 1,
+        btf_fd: number(types.as_fd())?,
+        btf_key_type: 1,
+        btf_value_type: 3,
+        ..Create::default()
+    };
+    // The kernel wants the name to end in a zero.
+    for (place, byte) in attr.name.iter_mut().take(15).zip(name.bytes()) {
+        *place = byte;
+    }
+    // SAFETY: `attr` is the layout that the command reads.
+    owned(unsafe { bpf(BPF_MAP_CREATE, &attr) }?)
+}
+
+/// Type information of an array of bytes: 1 is `u32`, 2 is `u8`, 3 is `u8[size]`.
+///
+/// <https://docs.kernel.org/bpf/btf.html>
+fn array_types(size: u32) -> io::Result<OwnedFd> {
+    const INTEGER: u32 = 1 << 24;
+    const ARRAY: u32 = 3 << 24;
+    #[repr(C)]
+    struct Load {
+        btf: u64,
+        log: u64,
+        btf_size: u32,
+        log_size: u32,
+        log_level: u32,
+    }
+    let strings = *b"\0u32\0u8\0\0\0\0";
+    let types = [1, INTEGER, 4, 32, 5, INTEGER, 1, 8, 0, ARRAY, 0, 2, 1, size];
+    let length = |bytes: usize| u32::try_from(bytes).map_err(io::Error::other);
+    let (types_length, strings_length) = (length(size_of_val(&types))?, length(strings.len())?);
+    let magic_and_version = 0x0001_eb9f;
+    let header = [magic_and_version, 24, 0, types_length, types_length, strings_length];
+    let mut btf: Vec<u8> = header.into_iter().chain(types).flat_map(u32::to_ne_bytes).collect();
+    btf.extend(strings);
+    let attr =
+        Load { btf: btf.as_ptr() as u64, log: 0, btf_size: length(btf.len())?, log_size: 0, log_level: 0 };
+    // SAFETY: `attr` is the layout that the command reads, and `btf` lives through the call.
+    owned(unsafe { bpf(BPF_BTF_LOAD, &attr) }?)
+}
 
 /// Empties a place of an array of maps.
 pub fn delete_element(map: BorrowedFd<'_>, index: u32) -> io::Result<()> {
@@ -55,9 +124,9 @@ pub fn detach_link(pin: &Path) -> io::Result<()> {
     unsafe { bpf(BPF_LINK_DETACH, &attr) }.map(drop)
 }
 
-/// Inode number of the network namespace that a pinned link is on; 0 when that is gone.
-pub fn netns_of_link(pin: &Path) -> io::Result<u32> {
-    /// `struct bpf_link_info`, as far as a link on a namespace fills it.
+/// Inode number of the network namespace that a pinned link is on, or number of the interface; 0 when that is gone.
+pub fn target_of_link(pin: &Path) -> io::Result<u32> {
+    /// `struct bpf_link_info`, as far as a link on a namespace or on an interface fills it.
     #[repr(C)]
     #[derive(Default)]
     struct LinkInfo {
@@ -65,7 +134,7 @@ pub fn netns_of_link(pin: &Path) -> io::Result<u32> {
         id: u32,
         program: u32,
         padding: u32,
-        netns_inode: u32,
+        target: u32,
         attach_type: u32,
     }
     #[repr(C)]
@@ -80,7 +149,7 @@ pub fn netns_of_link(pin: &Path) -> io::Result<u32> {
     let attr = GetInfo { fd: number(link.as_fd())?, length, info: (&raw mut info) as u64 };
     // SAFETY: `attr` is the layout that the command reads, and `info` has the length that it says.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
-    Ok(info.netns_inode)
+    Ok(info.target)
 }
 
 fn open(pin: &Path) -> io::Result<OwnedFd> {
@@ -94,7 +163,12 @@ fn open(pin: &Path) -> io::Result<OwnedFd> {
     let attr = Pin { path: path.as_ptr() as u64, fd: 0, flags: 0 };
     // SAFETY: `attr` is the layout that the command reads, and `path` lives through the call.
     let fd = unsafe { bpf(BPF_OBJ_GET, &attr) }?;
-    // SAFETY: the kernel has just made this descriptor for us.
+    owned(fd)
+}
+
+/// A descriptor that the kernel has just made for us.
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    // SAFETY: nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?) })
 }
 

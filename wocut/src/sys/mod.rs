@@ -4,6 +4,7 @@ pub mod bpf;
 pub mod bpffs;
 pub mod capabilities;
 pub mod cgroup;
+pub mod interfaces;
 pub mod listeners;
 pub mod lock;
 pub mod netns;

@@ -44,6 +44,11 @@ impl Netns {
     }
 }
 
+/// Inode number of the network namespace that this thread is in, as text.
+pub fn current_inode() -> std::io::Result<String> {
+    Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino().to_string())
+}
+
 /// A number is a process, a path is a path, and anything else a name that `ip netns` knows.
 fn path_of(which: &str) -> PathBuf {
     if which.contains('/') {

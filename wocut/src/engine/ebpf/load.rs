@@ -14,36 +14,56 @@ use std::{
 
 use anyhow::Context as _;
 use aya::{
-    Ebpf, EbpfLoader, include_bytes_aligned,
+    Btf, Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, MapData},
-    programs::{CgroupAttachMode, Program, SchedClassifier, SkLookup, SockOps, links::FdLink},
+    programs::{CgroupAttachMode, Iter, Program, SchedClassifier, SkLookup, SockOps, links::FdLink},
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 use wocut_common::{ABI_VERSION, Settings, maps};
 
-use super::{offsets::Offsets, pins};
+use super::{offsets::KernelTypes, pins};
 use crate::sys::{bpf::update_link, bpffs, cgroup, netns::Netns};
 
 /// The kernel half, built by `cargo xtask build` and checked in.
 static OBJECT: &[u8] = include_bytes_aligned!("wocut.bpf.o");
 
 /// Parses the object for the running kernel, with every map taken from its pin, or pinned if it is new.
-pub(super) fn object(pins: &Path, netns: &Netns) -> anyhow::Result<Ebpf> {
+pub(super) fn object(pins: &Path, netns: &Netns, with_flows: bool) -> anyhow::Result<Ebpf> {
     // Both read the kernel's type information, which takes 15 ms each.
-    let (mut loader, offsets) = thread::scope(|scope| {
-        let offsets = scope.spawn(Offsets::of_kernel);
+    let (mut loader, types) = thread::scope(|scope| {
+        let types = scope.spawn(KernelTypes::read);
         let loader = EbpfLoader::new();
-        (loader, offsets.join().unwrap_or_default())
+        (loader, types.join().unwrap_or_default())
     });
-    let cookie = netns.cookie.unwrap_or(0);
-    loader.override_global("NETNS_COOKIE", &cookie, true);
-    loader.override_global("ACK_BACKLOG_OFFSET", &offsets.ack_backlog, true);
-    loader.override_global("MAX_ACK_BACKLOG_OFFSET", &offsets.max_ack_backlog, true);
-    loader.override_global("FLAGS_OFFSET", &offsets.flags, true);
+    let (inode, has_interface) = (u32::try_from(netns.inode)?, u32::from(types.lookup_has_interface));
+    loader.override_global("NETNS_INODE", &inode, true);
+    loader.override_global("OFFSETS", &types.offsets, true);
+    loader.override_global("HAS_INTERFACE", &has_interface, true);
     for name in maps::PINNED {
         loader.map_pin_path(name, pins.join(name));
     }
+    if with_flows {
+        loader.map_pin_path(maps::FLOWS, pins.join(maps::FLOWS));
+        loader.map_max_entries(maps::FLOWS, u32::try_from(maps::MAX_FLOWS)?);
+    }
+    if aya::util::KernelVersion::current().is_ok_and(|version| version < MISNAMES_CONTEXT_UNTIL) {
+        return loader.load(&misnamed(OBJECT)).context("create maps");
+    }
     loader.load(OBJECT).context("create maps")
+}
+
+/// Linux before 5.14 takes the context of `sk_lookup` programs for that of socket filters, where it checks functions by
+/// themselves: the last line of its table of contexts overwrites the entry (`bpf_ctx_convert_map` in `kernel/bpf/btf.c`).
+const MISNAMES_CONTEXT_UNTIL: aya::util::KernelVersion = aya::util::KernelVersion::new(5, 14, 0);
+
+/// The object with the context of `sk_lookup` under the name that those kernels expect.
+fn misnamed(object: &[u8]) -> Vec<u8> {
+    let (name, expected) = (b"\0bpf_sk_lookup\0", b"\0__sk_buff\0\0\0\0\0");
+    let mut object = object.to_vec();
+    if let Some(at) = object.windows(name.len()).position(|window| window == name) {
+        object[at..at + name.len()].copy_from_slice(expected);
+    }
+    object
 }
 
 /// Loads and attaches everything that is not there yet.
@@ -59,12 +79,9 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
         _ => {}
     }
     pins::sweep(pins)?;
-    let mut object = object(pins, netns)?;
+    let mut object = object(pins, netns, false)?;
     initialise(&mut object, netns)?;
-
-    let register: &mut SchedClassifier = program(&mut object, pins::REGISTER)?;
-    register.load().context("load program register")?;
-    repin(pins, pins::REGISTER, |path| Ok(register.pin(path)?))?;
+    load_register(&mut object, pins)?;
 
     let account: &mut SockOps = program(&mut object, pins::ACCOUNT)?;
     account.load().context("load program account")?;
@@ -94,6 +111,22 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
         link.pin(pins.join(pins::LOOKUP_LINK)).context("pin the link of program lookup")?;
     }
     Ok(())
+}
+
+/// Loads the program that registers listeners which are there, in the way that this kernel has for it.
+fn load_register(object: &mut Ebpf, pins: &Path) -> anyhow::Result<()> {
+    let register: &mut SchedClassifier = program(object, pins::REGISTER)?;
+    let refused = match register.load() {
+        Ok(()) => return repin(pins, pins::REGISTER, |path| Ok(register.pin(path)?)),
+        Err(error) => anyhow::Error::new(error).context("load program register"),
+    };
+    let scan: &mut Iter = program(object, pins::SCAN)?;
+    // The iterator's cause says more only where the other way is shut because the kernel is too new.
+    let types = Btf::from_sys_fs().context("read the kernel's type information");
+    if types.and_then(|types| Ok(scan.load("tcp", &types)?)).is_err() {
+        return Err(refused);
+    }
+    repin(pins, pins::SCAN, |path| Ok(scan.pin(path)?))
 }
 
 /// A program of the object.
@@ -126,7 +159,11 @@ fn initialise(object: &mut Ebpf, netns: &Netns) -> anyhow::Result<()> {
 }
 
 /// Pins a program, in place of one that an interrupted load left.
-fn repin(pins: &Path, name: &str, pin: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(super) fn repin(
+    pins: &Path,
+    name: &str,
+    pin: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let path = pins.join(name);
     if path.exists() {
         fs::remove_file(&path).with_context(|| format!("unpin the old program {name}"))?;

@@ -8,7 +8,7 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuHashMap, SockHash},
 };
 use wocut_common::{
-    CounterKey, Counters, Instance, InstanceIds, ListenerKey, PortKey, Service, ServiceKey, Table, maps,
+    CounterKey, Counters, Instance, InstanceIds, ListenerKey, Load, PortKey, Service, ServiceKey, Table, maps,
 };
 
 /// One value, the slot table.
@@ -22,6 +22,7 @@ pub(super) struct Maps {
     pub(super) listeners: SockHash<MapData, ListenerKey>,
     pub(super) ports: HashMap<MapData, PortKey, InstanceIds>,
     pub(super) counters: PerCpuHashMap<MapData, CounterKey, Counters>,
+    pub(super) loads: Array<MapData, Load>,
 }
 
 impl Maps {
@@ -34,6 +35,7 @@ impl Maps {
             listeners: open(pins, maps::LISTENERS)?,
             ports: open(pins, maps::PORTS)?,
             counters: open(pins, maps::COUNTERS)?,
+            loads: open(pins, maps::LOADS)?,
         })
     }
 
@@ -46,6 +48,12 @@ impl Maps {
         let mut sum = Counters::default();
         per_cpu.iter().for_each(|cpu| sum.add(cpu));
         Ok(Some(sum))
+    }
+
+    /// How many connections an instance has.
+    pub(super) fn open_connections(&self, instance: u32) -> anyhow::Result<u64> {
+        let load = self.loads.get(&Load::place(instance), 0).context("read map loads")?;
+        Ok(if load.instance == instance { load.open } else { 0 })
     }
 
     /// Every listening socket that can be picked, by what it is picked as.

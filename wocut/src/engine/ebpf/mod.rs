@@ -3,6 +3,7 @@
 //! `load` brings the programs up, `rows` works out what the maps must hold, `sync` makes them hold it, `register`
 //! finds the listeners that were there before, `observe` reads counters, `trace` watches picks.
 
+mod hook;
 mod load;
 mod maps;
 mod observe;
@@ -11,6 +12,7 @@ mod pins;
 mod register;
 mod rows;
 mod sync;
+mod tc;
 pub mod trace;
 
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ use anyhow::Context as _;
 pub use self::pins::OtherVersion;
 use super::{Engine, ObservedService};
 use crate::{
-    model::{Name, Protocol, Service},
+    model::{Name, OnEmpty, Options, Policy, Protocol, Service},
     sys::{bpffs, capabilities, netns::Netns},
 };
 
@@ -54,7 +56,21 @@ impl<'a> Ebpf<'a> {
     /// Why this engine cannot carry a service, if it cannot.
     pub fn cannot_serve(service: &Service) -> Option<String> {
         let udp = service.listen.iter().find(|listen| listen.protocol == Protocol::Udp)?;
-        Some(format!("the ebpf engine serves TCP only, not {udp}"))
+        let Options { policy, on_empty, .. } = service.options;
+        if matches!(policy, Policy::LeastConn | Policy::LeastBacklog) {
+            return Some(format!("{udp} has no connections or queues to pick by `{policy}`"));
+        }
+        if on_empty == OnEmpty::Reject {
+            return Some(format!(
+                "programs cannot refuse the datagrams of {udp}; `--on-empty drop` drops them"
+            ));
+        }
+        // Only ports of datagrams are written.
+        let elsewhere = service
+            .instances
+            .iter()
+            .find(|instance| instance.spec.address.is_some_and(|address| udp.address != Some(address)))?;
+        Some(format!("datagrams to {udp} do not get to another address, that of instance {}", elsewhere.spec))
     }
 
     /// Loads what is not loaded yet, and opens the maps. On failure nothing new stays.
@@ -82,8 +98,14 @@ impl Engine for Ebpf<'_> {
             pins::remove(&self.pins).context("unload the ebpf engine")?;
             return Ok(Vec::new());
         }
+        for (name, service) in services {
+            if let Some(reason) = Self::cannot_serve(service) {
+                anyhow::bail!("service {name}: {reason}");
+            }
+        }
         let mut maps = self.load().context("load the ebpf engine")?;
-        sync::sync(&mut maps, &self.pins, services).context("bring the ebpf engine's maps up to date")
+        sync::sync(&mut maps, &self.pins, self.netns, services)
+            .context("bring the ebpf engine's maps up to date")
     }
 
     fn dry_run(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>> {

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use wocut_common::CounterKey;
 
 use super::{
-    maps::Maps,
+    hook,
+    maps::{Maps, rows},
     register::{BOUND_TO_DEVICE, KEPT_OUT},
 };
 use crate::{
@@ -17,8 +18,10 @@ use crate::{
 pub(super) fn observe(maps: &Maps, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>> {
     let registered: HashSet<u32> = maps.listening()?.iter().map(|key| key.instance).collect();
     let listeners = listeners::tcp()?;
+    let rows = rows(&maps.services)?;
     let mut observed = Vec::new();
     for (_, service) in services {
+        let hook = hook::of(service, &rows);
         let own = maps.count(CounterKey { service: service.index, instance: 0 })?.unwrap_or_default();
         let mut instances = Vec::new();
         for instance in &service.instances {
@@ -27,14 +30,19 @@ pub(super) fn observe(maps: &Maps, services: &[(&Name, &Service)]) -> anyhow::Re
             instances.push(ObservedInstance {
                 picked: Some(row.picked),
                 failovers: Some(row.failovers),
-                active: Some(row.opened.saturating_sub(row.closed)),
+                active: Some(maps.open_connections(instance.id)?),
                 connections: Some(row.opened),
                 received_bytes: Some(row.received_bytes),
                 sent_bytes: Some(row.sent_bytes),
-                refused: refused(instance, &registered, &listeners),
+                refused: if hook == hook::SK_LOOKUP {
+                    refused(instance, &registered, &listeners)
+                } else {
+                    None
+                },
             });
         }
-        observed.push(ObservedService { picks: Some(own.picked), unserved: Some(own.unserved), instances });
+        let (picks, unserved) = (Some(own.picked), Some(own.unserved));
+        observed.push(ObservedService { hook: Some(hook), picks, unserved, instances });
     }
     Ok(observed)
 }

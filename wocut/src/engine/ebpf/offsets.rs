@@ -5,30 +5,47 @@
 //!
 //! Format: <https://docs.kernel.org/bpf/btf.html>
 
-/// Byte offsets in `struct sock`; 0 where the kernel has no type information.
+use wocut_common::Offsets;
+
+/// What the loader has to know of the running kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Offsets {
-    pub(super) ack_backlog: u32,
-    pub(super) max_ack_backlog: u32,
-    pub(super) flags: u32,
+pub(super) struct KernelTypes {
+    /// All 0 where the kernel has no type information.
+    pub(super) offsets: Offsets,
+    /// Whether an `sk_lookup` program may look at the interface (Linux 5.17).
+    pub(super) lookup_has_interface: bool,
 }
 
-impl Offsets {
+impl KernelTypes {
     /// Of the running kernel.
-    pub(super) fn of_kernel() -> Self {
+    pub(super) fn read() -> Self {
         let file = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
         Types::parse(&file).and_then(|types| Self::of(&types)).unwrap_or_default()
     }
 
     fn of(types: &Types<'_>) -> Option<Self> {
-        let sock = types.find_struct(b"sock")?;
-        // `struct sock` begins with its `struct sock_common`.
-        let common = types.find_struct(b"sock_common")?;
-        Some(Self {
+        // A `struct tcp_sock` begins with its `inet_connection_sock`, that with its `sock`, that with its `sock_common`.
+        let names = [&b"sock_common"[..], b"sock", b"inet_connection_sock", b"request_sock_queue"];
+        let [common, sock, connection, queue] = types.find_structs(names)?;
+        let [net, ipv4, ns, lookup] =
+            types.find_structs([&b"net"[..], b"netns_ipv4", b"ns_common", b"bpf_sk_lookup"])?;
+        let offsets = Offsets {
             ack_backlog: types.offset(sock, b"sk_ack_backlog")?,
             max_ack_backlog: types.offset(sock, b"sk_max_ack_backlog")?,
+            syn_queue: types.offset(connection, b"icsk_accept_queue")? + types.offset(queue, b"qlen")?,
             flags: types.offset(common, b"skc_flags")?,
-        })
+            net: types.offset(common, b"skc_net")?,
+            net_inode: types.offset(net, b"ns")? + types.offset(ns, b"inum")?,
+            syn_cookies: types.offset(net, b"ipv4")? + types.offset(ipv4, b"sysctl_tcp_syncookies")?,
+            state: types.offset(common, b"skc_state")?,
+            family: types.offset(common, b"skc_family")?,
+            port: types.offset(common, b"skc_num")?,
+            device: types.offset(common, b"skc_bound_dev_if")?,
+            address_v4: types.offset(common, b"skc_rcv_saddr")?,
+            address_v6: types.offset(common, b"skc_v6_rcv_saddr")?,
+        };
+        let lookup_has_interface = types.offset(lookup, b"ingress_ifindex").is_some();
+        Some(Self { offsets, lookup_has_interface })
     }
 }
 
@@ -66,11 +83,23 @@ impl<'a> Types<'a> {
         Some(Self { file, strings, starts })
     }
 
-    fn find_struct(&self, name: &[u8]) -> Option<usize> {
-        let is_it = |at: usize| {
-            kind(self.file, at).is_some_and(|(kind, _)| kind == STRUCT) && self.has_name(at, name)
-        };
-        self.starts.iter().copied().find(|&at| is_it(at))
+    /// The structures of these names, in one pass.
+    fn find_structs<const N: usize>(&self, names: [&[u8]; N]) -> Option<[usize; N]> {
+        let mut found = [None; N];
+        let structs =
+            self.starts.iter().filter(|&&at| kind(self.file, at).is_some_and(|(kind, _)| kind == STRUCT));
+        for &at in structs {
+            for (place, name) in found.iter_mut().zip(names) {
+                if place.is_none() && self.has_name(at, name) {
+                    *place = Some(at);
+                }
+            }
+            if found.iter().all(Option::is_some) {
+                break;
+            }
+        }
+        let found: Vec<usize> = found.into_iter().collect::<Option<_>>()?;
+        found.try_into().ok()
     }
 
     fn has_name(&self, at: usize, name: &[u8]) -> bool {
@@ -110,20 +139,25 @@ fn word(file: &[u8], at: usize) -> Option<usize> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Offsets, Types};
+    use super::{KernelTypes, Offsets, Types};
 
     #[test]
     fn a_kernel_with_type_information_tells_all_offsets() {
-        let Offsets { ack_backlog, max_ack_backlog, flags } = Offsets::of_kernel();
-        let has_types = std::path::Path::new("/sys/kernel/btf/vmlinux").exists();
-        assert_eq!(has_types, ack_backlog > 0 && max_ack_backlog == ack_backlog + 4 && flags > 0);
+        let KernelTypes { offsets, .. } = KernelTypes::read();
+        if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+            assert_eq!(offsets, Offsets::default());
+            return;
+        }
+        assert_eq!(offsets.max_ack_backlog, offsets.ack_backlog + 4);
+        assert!(offsets.address_v6 > offsets.state && offsets.state > offsets.family);
+        assert!(offsets.syn_queue > offsets.ack_backlog && offsets.net_inode > 0 && offsets.syn_cookies > 0);
     }
 
     proptest! {
         #[test]
         fn any_file_is_read_without_a_panic(file in prop::collection::vec(any::<u8>(), 0..400)) {
             if let Some(types) = Types::parse(&file) {
-                prop_assert!(Offsets::of(&types).is_none());
+                prop_assert!(KernelTypes::of(&types).is_none());
             }
         }
     }

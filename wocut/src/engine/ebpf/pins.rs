@@ -10,8 +10,9 @@ use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData};
 use wocut_common::{ABI_VERSION, Settings, maps};
 
+use super::tc;
 use crate::sys::{
-    bpf::{detach_link, netns_of_link},
+    bpf::{detach_link, target_of_link},
     netns::Netns,
 };
 
@@ -19,6 +20,8 @@ use crate::sys::{
 pub(super) const LOOKUP: &str = "lookup";
 pub(super) const ACCOUNT: &str = "account";
 pub(super) const REGISTER: &str = "register";
+/// In its place where the kernel is too new for it.
+pub(super) const SCAN: &str = "scan";
 /// The links that keep `lookup` on the namespace and `account` on the cgroup.
 pub(super) const LOOKUP_LINK: &str = "lookup_link";
 pub(super) const ACCOUNT_LINK: &str = "account_link";
@@ -47,8 +50,10 @@ pub(super) fn is_complete(pins: &Path, netns: &Netns) -> anyhow::Result<bool> {
         remove(pins)?;
         return Ok(false);
     }
-    let names = maps::PINNED.into_iter().chain([LOOKUP, ACCOUNT, REGISTER, LOOKUP_LINK, ACCOUNT_LINK]);
-    Ok(settings.abi_version != 0 && names.into_iter().all(|name| pins.join(name).exists()))
+    let is_there = |name: &str| pins.join(name).exists();
+    let mut names = maps::PINNED.into_iter().chain([LOOKUP, ACCOUNT, LOOKUP_LINK, ACCOUNT_LINK]);
+    let can_register = is_there(REGISTER) || is_there(SCAN);
+    Ok(settings.abi_version != 0 && can_register && names.all(is_there))
 }
 
 fn settings(pins: &Path) -> anyhow::Result<Option<Settings>> {
@@ -68,7 +73,7 @@ pub(super) fn sweep(except: &Path) -> anyhow::Result<()> {
     let Some(all) = except.parent() else { return Ok(()) };
     for entry in fs::read_dir(all).with_context(|| format!("list {}", all.display()))? {
         let pins = entry?.path();
-        let is_live = netns_of_link(&pins.join(LOOKUP_LINK)).is_ok_and(|inode| inode != 0);
+        let is_live = target_of_link(&pins.join(LOOKUP_LINK)).is_ok_and(|inode| inode != 0);
         if pins != except && !is_live {
             remove(&pins)?;
         }
@@ -87,6 +92,7 @@ pub(super) fn remove(pins: &Path) -> anyhow::Result<()> {
         let _later = detach_link(&pins.join(link));
         absent(fs::remove_file(pins.join(link))).with_context(|| format!("unpin {link}"))?;
     }
+    tc::detach(pins)?;
     absent(fs::remove_dir_all(pins)).with_context(|| format!("remove {}", pins.display()))?;
     // The directory of all namespaces goes with the last one.
     let _in_use = pins.parent().map(fs::remove_dir);

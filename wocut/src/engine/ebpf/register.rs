@@ -1,14 +1,19 @@
 //! Registers listeners that were there before the service: `sock_ops` sees only those that come later.
 
-use std::{collections::BTreeMap, io, net::IpAddr, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Read as _},
+    net::IpAddr,
+    path::Path,
+};
 
 use anyhow::Context as _;
 use aya::{
     TestRun as _,
-    programs::{SchedClassifier, TestRunOptions},
+    programs::{Iter, SchedClassifier, TestRunOptions},
 };
 use bytes::{Buf as _, BufMut as _};
-use wocut_common::{FAMILY_V4, FAMILY_V6, InstanceIds, ListenerKey, MAX_SHARED, Register};
+use wocut_common::{FAMILY_V4, FAMILY_V6, InstanceIds, ListenerKey, MAX_SHARED, Register, Scanned};
 
 use super::{maps::Maps, pins, rows::family_and_bytes};
 use crate::{
@@ -16,12 +21,21 @@ use crate::{
     sys::listeners::{self, Listener},
 };
 
-/// Puts every listener of an instance into the map that is not there. Returns those that the kernel keeps out.
+/// What became of listeners that were not in the map.
+#[derive(Debug, Default)]
+pub(super) struct Registered {
+    /// Those that get no connections, and why.
+    pub(super) warnings: Vec<String>,
+    /// Instances whose listeners no socket map takes, but which packets can be handed to: MPTCP.
+    pub(super) kept_out: BTreeSet<u32>,
+}
+
+/// Puts every listener of an instance into the map that is not there.
 pub(super) fn register(
     maps: &Maps,
     pins: &Path,
     services: &[(&Name, &model::Service)],
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Registered> {
     let mut registered: BTreeMap<(u32, u16), usize> = BTreeMap::new();
     for key in maps.listening()?.iter().filter(|key| key.place < ListenerKey::OWN) {
         *registered.entry((key.instance, key.family)).or_default() += 1;
@@ -36,8 +50,9 @@ pub(super) fn register(
         let place = (listener.bound_to_device, listener.address, listener.port);
         groups.entry(place).or_default().push(listener);
     }
-    let mut warnings = Vec::new();
-    let mut program = None;
+    let mut registered_now = Registered::default();
+    let Registered { warnings, kept_out } = &mut registered_now;
+    let mut means = None;
     for group in groups.values() {
         let Some(listener) = group.first() else { continue };
         let on_port = by_port.get(&listener.port).map_or(&[][..], Vec::as_slice);
@@ -52,15 +67,61 @@ pub(super) fn register(
             warnings.push(format!("{} gets no connections: {BOUND_TO_DEVICE}", place(listener)));
             continue;
         }
-        let program = match &program {
-            Some(program) => program,
-            None => program.insert(SchedClassifier::from_pin(pins.join(pins::REGISTER))?),
+        let means = match &means {
+            Some(means) => means,
+            None => means.insert(Means::open(pins)?),
         };
-        if let Err(error) = register_group(program, group, &ids)? {
-            warnings.push(format!("{} gets no connections: {}", place(listener), why(&error)));
+        let result = match means {
+            Means::Ask(program) => register_group(program, group, &ids)?,
+            Means::Scanned(results) => {
+                results.get(&(listener.address, listener.port)).map_or(Ok(()), |error| {
+                    if *error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-error)) }
+                })
+            }
+        };
+        match result {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => kept_out.extend(ids),
+            Err(error) => warnings.push(format!("{} gets no connections: {}", place(listener), why(&error))),
+            Ok(()) => {}
         }
     }
-    Ok(warnings)
+    Ok(registered_now)
+}
+
+/// The way that this kernel has of registering a listener.
+enum Means {
+    /// The `register` program, on a packet that is the question.
+    Ask(Box<SchedClassifier>),
+    /// The `scan` program has registered all that there are. By place, the error of it, else 0.
+    Scanned(BTreeMap<(IpAddr, u16), i32>),
+}
+
+impl Means {
+    fn open(pins: &Path) -> anyhow::Result<Self> {
+        if pins.join(pins::REGISTER).exists() {
+            return Ok(Self::Ask(Box::new(SchedClassifier::from_pin(pins.join(pins::REGISTER))?)));
+        }
+        let mut scan = Iter::from_pin(pins.join(pins::SCAN)).context("open program scan")?;
+        let link = scan.attach().and_then(|id| scan.take_link(id)).context("attach program scan")?;
+        let mut output = Vec::new();
+        link.into_file()?.read_to_end(&mut output).context("run program scan")?;
+        Ok(Self::Scanned(output.chunks_exact(size_of::<Scanned>()).map(scanned).collect()))
+    }
+}
+
+/// The place of a listener that the `scan` program met, and what became of it.
+fn scanned(mut record: &[u8]) -> ((IpAddr, u16), i32) {
+    let mut address = [0; 16];
+    record.copy_to_slice(&mut address);
+    let (port, family) = (record.get_u16_ne(), record.get_u16_ne());
+    let address = if family == u16::from(FAMILY_V4) {
+        let [a, b, c, d, ..] = address;
+        IpAddr::from([a, b, c, d])
+    } else {
+        IpAddr::from(address).to_canonical()
+    };
+    let _device = record.get_u32_ne();
+    ((address, port), record.get_i32_ne())
 }
 
 /// Registers all listeners of one place. Which one a lookup finds is decided by its source port, so it takes several.
@@ -90,11 +151,11 @@ pub(super) const BOUND_TO_DEVICE: &str =
     "its daemon listens on one device only (SO_BINDTODEVICE), and would answer there";
 
 /// Why a listener that the kernel does not let into a socket map is left out.
-pub(super) const KEPT_OUT: &str = "the kernel lets no MPTCP listener into a socket map (a Go daemon listens without MPTCP under GODEBUG=multipathtcp=0)";
+pub(super) const KEPT_OUT: &str =
+    "the kernel lets no MPTCP listener into a socket map, and `--hook sk_lookup` allows no other way";
 
 fn why(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::EOPNOTSUPP) => KEPT_OUT.into(),
         Some(libc::EBUSY) => {
             "the kernel lets no listener with other socket users (SMC, a reuseport array) into a socket map"
                 .into()

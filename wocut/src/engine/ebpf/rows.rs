@@ -7,13 +7,15 @@ use std::{
 };
 
 use wocut_common::{
-    CounterKey, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Instance, InstanceIds, MAX_MEMBERS, MAX_SHARED,
-    ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, PROTOCOL_TCP, PortKey, SLOTS, Service, ServiceKey, Table,
+    CounterKey, FAMILY_ANY, FAMILY_V4, FAMILY_V6, HOOK_SK_LOOKUP, Instance, InstanceIds, MAX_MEMBERS,
+    MAX_SHARED, ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN,
+    POLICY_RANDOM, POLICY_ROUND_ROBIN, POLICY_STICKY, PROTOCOL_TCP, PROTOCOL_UDP, PortKey, SLOTS, Service,
+    ServiceKey, Table,
 };
 
 use crate::{
-    model::{self, Admin, Health, Name, OnEmpty},
-    plan::{Member, fill},
+    model::{self, Admin, Health, Listen, Name, OnEmpty, Policy, Protocol},
+    plan::{Member, fill, turns},
 };
 
 /// Rows by map. Slot tables are apart, in [`table`]: they are large, and most are right already.
@@ -26,7 +28,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn of(services: &[(&Name, &model::Service)]) -> Self {
+    /// `hooks` has what picks for TCP, by service index.
+    pub(super) fn of(services: &[(&Name, &model::Service)], hooks: &BTreeMap<u32, u32>) -> Self {
         let mut rows = Self::default();
         let mut by_port: BTreeMap<u16, Vec<(u32, Option<IpAddr>)>> = BTreeMap::new();
         for (_, service) in services {
@@ -34,9 +37,14 @@ impl Rows {
             for listen in &service.listen {
                 for address in listen.addresses() {
                     let (family, address) = family_and_bytes(Some(address));
-                    let key = ServiceKey { address, port: listen.port, family, protocol: PROTOCOL_TCP };
-                    rows.services.insert(key, Service { index: service.index, reserved: 0, fingerprint });
+                    let protocol = number(listen.protocol);
+                    let key = ServiceKey { address, port: listen.port, family, protocol };
+                    let hook = hooks.get(&service.index).copied().unwrap_or(HOOK_SK_LOOKUP);
+                    rows.services.insert(key, Service { index: service.index, hook, fingerprint });
                 }
+            }
+            if service.options.guard {
+                rows.guard(service);
             }
             rows.counters.insert(CounterKey { service: service.index, instance: 0 });
             for instance in &service.instances {
@@ -50,6 +58,23 @@ impl Rows {
             rows.listen_at(port, &instances);
         }
         rows
+    }
+
+    /// Lists the ports of the instances as guarded.
+    fn guard(&mut self, service: &model::Service) {
+        let protocols: BTreeSet<Protocol> = service.listen.iter().map(|listen| listen.protocol).collect();
+        for (instance, protocol) in
+            service.instances.iter().flat_map(|i| protocols.iter().map(move |p| (i, p)))
+        {
+            let spec = &instance.spec;
+            let place = Listen { address: spec.address, port: spec.port, protocol: *protocol };
+            for address in place.addresses() {
+                let (family, address) = family_and_bytes(Some(address));
+                let key = ServiceKey { address, port: spec.port, family, protocol: number(*protocol) };
+                let guard = Service { index: Service::GUARD, hook: HOOK_SK_LOOKUP, fingerprint: 1 };
+                self.services.insert(key, guard);
+            }
+        }
     }
 
     /// Which of the instances on a port each kind of listener there serves. See [`crate::sys::listeners`], which
@@ -75,6 +100,14 @@ impl Rows {
                 put(PortKey { address, port, family, reserved: 0 }, &|a| a.is_none() || a == *named);
             }
         }
+    }
+}
+
+/// As the kernel numbers it.
+fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => PROTOCOL_TCP,
+        Protocol::Udp => PROTOCOL_UDP,
     }
 }
 
@@ -130,27 +163,57 @@ pub(super) fn fingerprint(service: &model::Service) -> u64 {
 /// The slot table of a service.
 #[expect(clippy::large_stack_arrays, reason = "128 KiB, once, and then it is in a box")]
 pub(super) fn table(service: &model::Service) -> Box<Table> {
+    let options = &service.options;
     let eligible: Vec<&model::Instance> = service.eligible().take(MAX_MEMBERS).collect();
     let members: Vec<Member> = eligible.iter().map(|instance| member(instance)).collect();
     let len = u32::try_from(members.len()).unwrap_or(0);
     let mut table = Box::new(Table {
         len,
         mask: len.next_power_of_two() - 1,
-        on_empty: match service.options.on_empty {
+        policy: match options.policy {
+            Policy::Random => POLICY_RANDOM,
+            Policy::RoundRobin => POLICY_ROUND_ROBIN,
+            Policy::LeastConn => POLICY_LEAST_CONN,
+            Policy::LeastBacklog => POLICY_LEAST_BACKLOG,
+            Policy::Sticky => POLICY_STICKY,
+        },
+        prefix_v4: mask(options.sticky_prefix.v4, 32)[0],
+        prefix_v6: mask(options.sticky_prefix.v6, 128),
+        turns: 1,
+        on_empty: match options.on_empty {
             OnEmpty::Pass => ON_EMPTY_PASS,
             OnEmpty::Reject => ON_EMPTY_REJECT,
             OnEmpty::Drop => ON_EMPTY_DROP,
         },
         members: [0; MAX_MEMBERS],
+        weights: [0; MAX_MEMBERS],
         slots: [0; SLOTS],
     });
-    for (place, instance) in table.members.iter_mut().zip(eligible) {
-        *place = instance.id;
+    for (n, instance) in eligible.iter().enumerate() {
+        table.members[n] = instance.id;
+        table.weights[n] = instance.spec.weight.get();
     }
-    for (place, member) in table.slots.iter_mut().zip(fill(&members)) {
+    let slots = if options.policy == Policy::RoundRobin {
+        let turns = turns(&table.weights[..eligible.len()]);
+        table.turns = u32::try_from(turns.len()).unwrap_or(1).max(1);
+        // What comes after the last whole round is for picks by hash, which must find a member everywhere.
+        turns.iter().copied().cycle().take(SLOTS).collect()
+    } else {
+        fill(&members)
+    };
+    for (place, member) in table.slots.iter_mut().zip(slots) {
         *place = member;
     }
     table
+}
+
+/// The first `bits` of an address of `width` bits, as the programs hold addresses: words in network order.
+fn mask(bits: u8, width: u8) -> [u32; 4] {
+    let ones = u128::MAX.checked_shl(128 - u32::from(bits.min(width))).unwrap_or(0);
+    let bytes = ones.to_be_bytes();
+    std::array::from_fn(|n| {
+        u32::from_ne_bytes([bytes[4 * n], bytes[4 * n + 1], bytes[4 * n + 2], bytes[4 * n + 3]])
+    })
 }
 
 /// The same place prefers the same slots on every host and after every restart.

@@ -12,19 +12,21 @@ use std::{
 };
 
 use anyhow::Context as _;
-use aya::maps::{MapData, MapError};
+use aya::maps::{Map, MapData, MapError};
 use wocut_common::{
-    CounterKey, Counters, Instance, InstanceIds, ListenerKey, PortKey, Service, ServiceKey, maps,
+    CounterKey, Counters, Instance, InstanceIds, ListenerKey, Load, PortKey, Service, ServiceKey, Table, maps,
 };
 
 use super::{
+    hook,
     maps::{Maps, TableMap, rows},
-    register,
+    register::{self, Registered},
     rows::{Rows, table},
+    tc,
 };
 use crate::{
     model::{self, Name},
-    sys,
+    sys::{self, netns::Netns},
 };
 
 /// What the maps held before.
@@ -50,14 +52,19 @@ impl Before {
 pub(super) fn sync(
     maps: &mut Maps,
     pins: &Path,
+    netns: &Netns,
     services: &[(&Name, &model::Service)],
 ) -> anyhow::Result<Vec<String>> {
-    let wanted = Rows::of(services);
     let mut before = Before::read(maps)?;
-
+    let mut wanted = Rows::of(services, &BTreeMap::new());
     forget_strangers(maps, &wanted, &mut before)?;
     add_rows(maps, &wanted, &before)?;
-    let warnings = register::register(maps, pins, services)?;
+    let Registered { mut warnings, kept_out } = register::register(maps, pins, services)?;
+    let hooks = hook::choose(services, &kept_out, &before.services);
+    wanted = Rows::of(services, &hooks);
+    if hook::wants_tc(services, &hooks) {
+        warnings.extend(tc::attach(pins, netns)?);
+    }
     // A place that moves to another service, or to none, leaves its old service first.
     for (key, old) in &before.services {
         if wanted.services.get(key).is_none_or(|new| new.index != old.index) {
@@ -68,6 +75,9 @@ pub(super) fn sync(
         swap_table(maps, service, &wanted, &before.services)?;
     }
     remove_rows(maps, pins, &wanted, &before)?;
+    if !hook::wants_tc(services, &hooks) {
+        tc::detach(pins)?;
+    }
     Ok(warnings)
 }
 
@@ -104,6 +114,10 @@ fn add_rows(maps: &mut Maps, wanted: &Rows, before: &Before) -> anyhow::Result<(
     for (id, new) in wanted.instances.iter().filter(|(id, new)| before.instances.get(id) != Some(new)) {
         maps.instances.insert(id, new, 0).context("write map instances")?;
     }
+    for id in wanted.instances.keys().filter(|id| !before.instances.contains_key(id)) {
+        let load = Load { open: 0, instance: *id, reserved: 0 };
+        maps.loads.set(Load::place(*id), load, 0).context("write map loads")?;
+    }
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
     for key in wanted.counters.difference(&before.counters) {
         let zero = vec![Counters::default(); cpus].try_into().context("make a row of counters")?;
@@ -134,7 +148,9 @@ fn swap_table(
             let swapping = Service { fingerprint: 0, ..*row };
             maps.services.insert(key, swapping, 0).context("write map services")?;
         }
-        let mut inner = TableMap::create(1, 0).context("create a slot table")?;
+        let size = u32::try_from(size_of::<Table>())?;
+        let inner = sys::bpf::create_array("slot_table", size).context("create a slot table")?;
+        let mut inner: TableMap = Map::from_map_data(MapData::from_fd(inner)?)?.try_into()?;
         inner.set(0, *table(service), 0).context("write a slot table")?;
         maps.slots.set(service.index, &inner, 0).context("swap the slot table")?;
     }
@@ -154,7 +170,7 @@ fn remove_rows(maps: &mut Maps, pins: &Path, wanted: &Rows, before: &Before) -> 
     }
     let slots = MapData::from_pin(pins.join(maps::SLOTS)).context("open map slots")?;
     for key in before.counters.difference(&wanted.counters) {
-        // A service's own row.
+        // The row of a service itself.
         if key.instance == 0 {
             match sys::bpf::delete_element(slots.fd().as_fd(), key.service) {
                 Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
@@ -173,16 +189,18 @@ pub(super) fn describe(
     maps: Option<&Maps>,
     services: &[(&Name, &model::Service)],
 ) -> anyhow::Result<Vec<String>> {
-    let wanted = Rows::of(services);
-    let mut lines = Vec::new();
     let (before, instances) = match maps {
         Some(maps) => (rows(&maps.services)?, rows(&maps.instances)?),
-        None if services.is_empty() => return Ok(lines),
-        None => {
-            lines.push("load programs lookup, account, register".into());
-            Default::default()
-        }
+        None => Default::default(),
     };
+    let wanted = Rows::of(services, &hook::choose(services, &BTreeSet::new(), &before));
+    let mut lines = Vec::new();
+    if maps.is_none() {
+        if services.is_empty() {
+            return Ok(lines);
+        }
+        lines.push("load programs lookup, account, register".into());
+    }
     if services.is_empty() {
         lines.push("unload programs lookup, account, register".into());
         return Ok(lines);

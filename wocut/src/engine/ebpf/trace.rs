@@ -53,7 +53,7 @@ pub fn watch(
     seen: impl Fn(Pick) -> bool + Send + Sync,
 ) -> anyhow::Result<()> {
     anyhow::ensure!(pins::is_complete(&engine.pins, engine.netns)?, "the ebpf engine is not loaded here");
-    let mut object = load::object(&engine.pins, engine.netns)?;
+    let mut object = load::object(&engine.pins, engine.netns, false)?;
     let done = AtomicBool::new(false);
     let mut logger = EbpfLogger::init_with_logger(&mut object, Sink { seen, done: &done })
         .context("open the ring buffer")?;

@@ -27,6 +27,7 @@ pub(super) fn service(all: &[Saved], name: &Name, service: &Service) -> Observed
         matching.map(|(_, packets)| *packets).reduce(|a, b| a + b)
     };
     ObservedService {
+        hook: None,
         picks: count("picks"),
         unserved: count("unserved"),
         instances: service.instances.iter().map(|i| instance(i, count(&comment(i.id)))).collect(),
