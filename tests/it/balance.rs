@@ -24,7 +24,7 @@ fn fairly(host: &Host, family: Family, shares: &Shares) -> Tally {
     tally
 }
 
-engines! { equal_instances_get_equal_shares: ebpf nft legacy }
+engines! { equal_instances_get_equal_shares: ebpf tc nft legacy }
 fn equal_instances_get_equal_shares(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, 8001..=8008);
@@ -34,12 +34,12 @@ fn equal_instances_get_equal_shares(engine: Engine) {
         let tally = fairly(&host, family, &shares);
         assert!(tally.strangers.is_empty(), "daemons saw other clients: {:?}", tally.strangers.first());
         let seen: Vec<u16> = tally.local_ports.into_keys().collect();
-        let own: Vec<u16> = if engine == Engine::Ebpf { vec![SERVICE] } else { (8001..=8008).collect() };
+        let own: Vec<u16> = if engine.is_ebpf() { vec![SERVICE] } else { (8001..=8008).collect() };
         assert_eq!(seen, own, "the daemons' own port");
     }
 }
 
-engines! { weights_are_shares: ebpf nft legacy }
+engines! { weights_are_shares: ebpf tc nft legacy }
 fn weights_are_shares(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, 8001..=8003);
@@ -49,7 +49,7 @@ fn weights_are_shares(engine: Engine) {
     }
 }
 
-engines! { nginx_serves_without_a_change: ebpf nft legacy }
+engines! { nginx_serves_without_a_change: ebpf tc nft legacy }
 fn nginx_serves_without_a_change(engine: Engine) {
     need!(tool("nginx"));
     let host = Host::new(engine);
@@ -60,7 +60,7 @@ fn nginx_serves_without_a_change(engine: Engine) {
     assert!(tally.strangers.is_empty(), "nginx saw other clients: {:?}", tally.strangers.first());
 }
 
-engines! { one_service_listens_on_many_ports: ebpf nft legacy }
+engines! { one_service_listens_on_many_ports: ebpf tc nft legacy }
 fn one_service_listens_on_many_ports(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, 8001..=8002);
@@ -72,7 +72,7 @@ fn one_service_listens_on_many_ports(engine: Engine) {
     }
 }
 
-engines! { service_on_one_address_goes_before_one_on_all: ebpf nft legacy }
+engines! { service_on_one_address_goes_before_one_on_all: ebpf tc nft legacy }
 fn service_on_one_address_goes_before_one_on_all(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, 8001..=8003);
@@ -85,7 +85,7 @@ fn service_on_one_address_goes_before_one_on_all(engine: Engine) {
     burst(&host.lan.server, at_home, 50).no_failure().only(&[8001]);
 }
 
-engines! { daemon_on_the_loopback_address_serves_remote_clients: ebpf }
+engines! { daemon_on_the_loopback_address_serves_remote_clients: ebpf tc }
 fn daemon_on_the_loopback_address_serves_remote_clients(engine: Engine) {
     let host = Host::new(engine);
     let listen =
@@ -96,7 +96,7 @@ fn daemon_on_the_loopback_address_serves_remote_clients(engine: Engine) {
     host.burst(Family::V6, 50).no_failure().only(&[8002]);
 }
 
-engines! { daemon_of_one_family_gets_clients_of_that_family_only: ebpf }
+engines! { daemon_of_one_family_gets_clients_of_that_family_only: ebpf tc }
 fn daemon_of_one_family_gets_clients_of_that_family_only(engine: Engine) {
     let host = Host::new(engine);
     let _four = Daemon::python_with(&host.lan.server, Listen { address: "0.0.0.0", ..Listen::on(8001) });

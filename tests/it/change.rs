@@ -72,7 +72,7 @@ fn set(instances: &mut BTreeMap<u16, (u32, bool)>, port: u16, verb: &str) -> Str
     format!("{verb} web {port}")
 }
 
-engines! { random_changes_under_load_break_nothing: ebpf nft legacy }
+engines! { random_changes_under_load_break_nothing: ebpf tc nft legacy }
 fn random_changes_under_load_break_nothing(engine: Engine) {
     let host = Host::with_firewall(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);

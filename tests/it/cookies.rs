@@ -6,7 +6,7 @@ use wocut_tests::engines;
 use wocut_tests::host::Host;
 use wocut_tests::lan::Family;
 
-engines! { no_connection_fails_under_syn_cookies: ebpf nft legacy }
+engines! { no_connection_fails_under_syn_cookies: ebpf tc nft legacy }
 fn no_connection_fails_under_syn_cookies(engine: Engine) {
     let host = Host::new(engine);
     // 2: a cookie for every connection, not only when the queue overflows. It holds for IPv6 too.

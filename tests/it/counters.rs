@@ -14,7 +14,7 @@ use wocut_tests::wait::{wait_for, wait_until};
 
 const ALL: [u16; 3] = [8001, 8002, 8003];
 
-engines! { connections_and_bytes_are_counted_exactly: ebpf }
+engines! { connections_and_bytes_are_counted_exactly: ebpf tc }
 fn connections_and_bytes_are_counted_exactly(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);
@@ -41,7 +41,7 @@ fn connections_and_bytes_are_counted_exactly(engine: Engine) {
     assert_eq!(host.service("web")["picks"], 1000);
 }
 
-engines! { open_connections_are_counted_while_they_are_open: ebpf }
+engines! { open_connections_are_counted_while_they_are_open: ebpf tc }
 fn open_connections_are_counted_while_they_are_open(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);
@@ -53,7 +53,7 @@ fn open_connections_are_counted_while_they_are_open(engine: Engine) {
     }
 }
 
-engines! { failovers_and_unserved_picks_are_counted: ebpf }
+engines! { failovers_and_unserved_picks_are_counted: ebpf tc }
 fn failovers_and_unserved_picks_are_counted(engine: Engine) {
     let host = Host::new(engine);
     let daemon = Daemon::python(&host.lan.server, 8001);
@@ -83,7 +83,7 @@ fn picks_are_counted_from_the_rules(engine: Engine) {
     }
 }
 
-engines! { counts_outlive_changes: ebpf nft legacy }
+engines! { counts_outlive_changes: ebpf tc nft legacy }
 fn counts_outlive_changes(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);
@@ -96,7 +96,7 @@ fn counts_outlive_changes(engine: Engine) {
     assert_eq!(host.instances("web")["8002"]["picked"], before.by(8002));
 }
 
-engines! { stats_tell_how_likely_the_measured_shares_are: ebpf nft legacy }
+engines! { stats_tell_how_likely_the_measured_shares_are: ebpf tc nft legacy }
 fn stats_tell_how_likely_the_measured_shares_are(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);
@@ -109,7 +109,7 @@ fn stats_tell_how_likely_the_measured_shares_are(engine: Engine) {
     }
 }
 
-engines! { trace_shows_picks_as_they_happen: ebpf }
+engines! { trace_shows_picks_as_they_happen: ebpf tc }
 fn trace_shows_picks_as_they_happen(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);

@@ -13,7 +13,7 @@ use wocut_tests::wocut::{Outcome, Running};
 
 /// How often a command is killed; the flavours of iptables share the 200.
 fn kills(engine: Engine) -> usize {
-    if engine == Engine::Ebpf { 200 } else { 100 }
+    if engine.is_ebpf() { 200 } else { 100 }
 }
 
 /// One command of a round, and which instances serve after it.
@@ -42,7 +42,7 @@ impl Step {
     }
 }
 
-engines! { command_killed_at_any_moment_harms_nothing: ebpf nft legacy }
+engines! { command_killed_at_any_moment_harms_nothing: ebpf tc nft legacy }
 fn command_killed_at_any_moment_harms_nothing(engine: Engine) {
     let host = Host::with_firewall(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);
@@ -65,7 +65,7 @@ fn command_killed_at_any_moment_harms_nothing(engine: Engine) {
     assert!(!host.lan.server.pins().exists() && !host.lan.server.state().exists());
 }
 
-engines! { two_commands_at_once_both_take_effect: ebpf nft legacy }
+engines! { two_commands_at_once_both_take_effect: ebpf tc nft legacy }
 fn two_commands_at_once_both_take_effect(engine: Engine) {
     let host = Host::new(engine);
     host.attach("web 80/tcp to 8001 8002");
@@ -78,7 +78,7 @@ fn two_commands_at_once_both_take_effect(engine: Engine) {
     }
 }
 
-engines! { two_services_attached_at_once_both_serve: ebpf nft legacy }
+engines! { two_services_attached_at_once_both_serve: ebpf tc nft legacy }
 fn two_services_attached_at_once_both_serve(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, 8001..=8002);

@@ -9,7 +9,7 @@ use wocut_tests::load::burst;
 use wocut_tests::pins::{link_ids, pinned_links};
 use wocut_tests::rules::saved_rules;
 
-engines! { detach_leaves_nothing_behind: ebpf nft legacy }
+engines! { detach_leaves_nothing_behind: ebpf tc nft legacy }
 fn detach_leaves_nothing_behind(engine: Engine) {
     let host = Host::with_firewall(engine);
     let server = &host.lan.server;
@@ -31,7 +31,7 @@ fn detach_leaves_nothing_behind(engine: Engine) {
     assert_eq!(host.burst(Family::V4, 5).failures.len(), 5, "nobody listens on the service port");
 }
 
-engines! { detach_of_one_service_leaves_the_other: ebpf nft legacy }
+engines! { detach_of_one_service_leaves_the_other: ebpf tc nft legacy }
 fn detach_of_one_service_leaves_the_other(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, 8001..=8002);
@@ -42,7 +42,7 @@ fn detach_of_one_service_leaves_the_other(engine: Engine) {
     assert_eq!(burst(&host.lan.client, host.lan.at(Family::V6, SERVICE), 5).failures.len(), 5);
 }
 
-engines! { detach_all_takes_every_service: ebpf nft legacy }
+engines! { detach_all_takes_every_service: ebpf tc nft legacy }
 fn detach_all_takes_every_service(engine: Engine) {
     let host = Host::with_firewall(engine);
     let rules = saved_rules(&host);

@@ -24,27 +24,27 @@ fn leaves_and_comes_back(engine: Engine, out: &str, back: &str) {
     held.iter_mut().for_each(Held::alive);
 }
 
-engines! { drained_instance_keeps_its_connections: ebpf nft legacy }
+engines! { drained_instance_keeps_its_connections: ebpf tc nft legacy }
 fn drained_instance_keeps_its_connections(engine: Engine) {
     leaves_and_comes_back(engine, "drain web 8001", "ready web 8001");
 }
 
-engines! { instance_in_maintenance_keeps_its_connections: ebpf nft legacy }
+engines! { instance_in_maintenance_keeps_its_connections: ebpf tc nft legacy }
 fn instance_in_maintenance_keeps_its_connections(engine: Engine) {
     leaves_and_comes_back(engine, "maint web 8001", "ready web 8001");
 }
 
-engines! { instance_of_weight_0_keeps_its_connections: ebpf nft legacy }
+engines! { instance_of_weight_0_keeps_its_connections: ebpf tc nft legacy }
 fn instance_of_weight_0_keeps_its_connections(engine: Engine) {
     leaves_and_comes_back(engine, "weight web 8001 0", "weight web 8001 1");
 }
 
-engines! { removed_instance_keeps_its_connections: ebpf nft legacy }
+engines! { removed_instance_keeps_its_connections: ebpf tc nft legacy }
 fn removed_instance_keeps_its_connections(engine: Engine) {
     leaves_and_comes_back(engine, "remove web 8001", "add web 8001");
 }
 
-engines! { connections_outlive_the_service: ebpf nft legacy }
+engines! { connections_outlive_the_service: ebpf tc nft legacy }
 fn connections_outlive_the_service(engine: Engine) {
     let host = Host::with_firewall(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);
@@ -55,7 +55,7 @@ fn connections_outlive_the_service(engine: Engine) {
     held.iter_mut().for_each(Held::alive);
 }
 
-engines! { with_every_instance_drained_the_plain_listener_serves: ebpf nft legacy }
+engines! { with_every_instance_drained_the_plain_listener_serves: ebpf tc nft legacy }
 fn with_every_instance_drained_the_plain_listener_serves(engine: Engine) {
     let host = Host::new(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);
@@ -66,7 +66,7 @@ fn with_every_instance_drained_the_plain_listener_serves(engine: Engine) {
     host.burst_both(100).no_failure().only(&[SERVICE]);
 }
 
-engines! { drain_can_wait_for_the_last_connection: ebpf nft legacy }
+engines! { drain_can_wait_for_the_last_connection: ebpf tc nft legacy }
 fn drain_can_wait_for_the_last_connection(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);
@@ -80,7 +80,7 @@ fn drain_can_wait_for_the_last_connection(engine: Engine) {
     assert_eq!(drain.wait(), Some(0));
 }
 
-engines! { drain_that_waits_in_vain_says_how_many_are_left: ebpf nft legacy }
+engines! { drain_that_waits_in_vain_says_how_many_are_left: ebpf tc nft legacy }
 fn drain_that_waits_in_vain_says_how_many_are_left(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);

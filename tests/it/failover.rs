@@ -14,7 +14,7 @@ use wocut_tests::wait::wait_until;
 
 const CLIENTS: usize = 200;
 
-engines! { killed_instances_fail_no_connect: ebpf }
+engines! { killed_instances_fail_no_connect: ebpf tc }
 fn killed_instances_fail_no_connect(engine: Engine) {
     let host = Host::new(engine);
     let mut daemons = Daemon::pythons(&host.lan.server, 8001..=8008);
@@ -33,7 +33,7 @@ fn killed_instances_fail_no_connect(engine: Engine) {
     assert_eq!(instances["8008"]["listening"], true);
 }
 
-engines! { restarted_instance_is_picked_again_in_the_same_second: ebpf nft legacy }
+engines! { restarted_instance_is_picked_again_in_the_same_second: ebpf tc nft legacy }
 fn restarted_instance_is_picked_again_in_the_same_second(engine: Engine) {
     let host = Host::new(engine);
     let mut daemons = Daemon::pythons(&host.lan.server, 8001..=8004);
@@ -49,7 +49,7 @@ fn restarted_instance_is_picked_again_in_the_same_second(engine: Engine) {
     }
 }
 
-engines! { instance_that_starts_after_attach_is_picked: ebpf nft legacy }
+engines! { instance_that_starts_after_attach_is_picked: ebpf tc nft legacy }
 fn instance_that_starts_after_attach_is_picked(engine: Engine) {
     let host = Host::new(engine);
     host.attach("web 80/tcp to 8001 8002");
@@ -57,7 +57,7 @@ fn instance_that_starts_after_attach_is_picked(engine: Engine) {
     host.burst_both(200).no_failure().only(&[8001, 8002]);
 }
 
-engines! { stopped_instance_makes_no_new_connection_wait: ebpf }
+engines! { stopped_instance_makes_no_new_connection_wait: ebpf tc }
 fn stopped_instance_makes_no_new_connection_wait(engine: Engine) {
     let host = Host::new(engine);
     let hung = Daemon::python_with(&host.lan.server, Listen { backlog: 16, ..Listen::on(8001) });
@@ -81,7 +81,7 @@ fn stopped_instance_makes_no_new_connection_wait(engine: Engine) {
     });
 }
 
-engines! { without_any_instance_the_plain_listener_serves: ebpf }
+engines! { without_any_instance_the_plain_listener_serves: ebpf tc }
 fn without_any_instance_the_plain_listener_serves(engine: Engine) {
     let host = Host::new(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);
@@ -91,7 +91,7 @@ fn without_any_instance_the_plain_listener_serves(engine: Engine) {
     host.burst_both(100).no_failure().only(&[8002]);
 }
 
-engines! { without_any_instance_clients_are_refused_if_told_so: ebpf }
+engines! { without_any_instance_clients_are_refused_if_told_so: ebpf tc }
 fn without_any_instance_clients_are_refused_if_told_so(engine: Engine) {
     let host = Host::new(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);

@@ -11,7 +11,7 @@ use wocut_tests::must::Must as _;
 /// What the daemon on the host beyond calls itself.
 const BEYOND: u16 = 9000;
 
-engines! { forwarded_connections_are_left_alone: ebpf nft legacy }
+engines! { forwarded_connections_are_left_alone: ebpf tc nft legacy }
 fn forwarded_connections_are_left_alone(engine: Engine) {
     let host = Host::on(Lan::with_beyond(), engine);
     let beyond = host.lan.beyond.as_ref().must("have a host beyond");
@@ -28,7 +28,7 @@ fn forwarded_connections_are_left_alone(engine: Engine) {
     }
 }
 
-engines! { loopback_clients_are_balanced: ebpf nft legacy }
+engines! { loopback_clients_are_balanced: ebpf tc nft legacy }
 fn loopback_clients_are_balanced(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, 8001..=8004);

@@ -13,7 +13,7 @@ const UNKNOWN: i32 = 4;
 const CONFLICT: i32 = 5;
 
 /// The most instances that one service may have.
-const LIMIT: u16 = 512;
+const LIMIT: u16 = 1024;
 
 /// A host with a service, which has to be the same at the end.
 fn refused(engine: Engine, cases: &[(&[&str], i32, &str)]) {
@@ -125,7 +125,7 @@ fn more_instances_than_the_limit_are_refused(engine: Engine) {
     let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
     let attach = [&["attach", "bad", "70/tcp", "to"], ports.as_slice()].concat();
     let add = [&["add", "web"], ports.as_slice()].concat();
-    refused(engine, &[(&attach, USAGE, "512"), (&add, USAGE, "512")]);
+    refused(engine, &[(&attach, USAGE, "1024"), (&add, USAGE, "1024")]);
 }
 
 engines! { as_many_instances_as_the_limit_are_taken: ebpf nft legacy }
@@ -135,7 +135,7 @@ fn as_many_instances_as_the_limit_are_taken(engine: Engine) {
         |count: u16| (10_001..=10_000 + count).map(|port| port.to_string()).collect::<Vec<_>>().join(" ");
     host.attach(&format!("web 80/tcp to {}", ports(LIMIT)));
     assert_eq!(host.instances("web").len(), usize::from(LIMIT));
-    host.wocut("add web 9000").code(USAGE).says("512");
+    host.wocut("add web 9000").code(USAGE).says("1024");
     assert_eq!(host.instances("web").len(), usize::from(LIMIT));
 }
 

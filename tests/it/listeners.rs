@@ -60,7 +60,7 @@ fn bound(port: u16, address: &str) -> Listen<'_> {
     Listen { address, ..Listen::on(port) }
 }
 
-engines! { shut_listener_is_passed_over: ebpf }
+engines! { shut_listener_is_passed_over: ebpf tc }
 fn shut_listener_is_passed_over(engine: Engine) {
     let host = Host::new(engine);
     let daemons = Daemon::pythons(&host.lan.server, 8001..=8003);
@@ -78,7 +78,7 @@ fn shut_listener_is_passed_over(engine: Engine) {
     assert_eq!(host.service("web")["unserved"], 0);
 }
 
-engines! { reuseport_group_serves_until_its_last_member_is_killed: ebpf }
+engines! { reuseport_group_serves_until_its_last_member_is_killed: ebpf tc }
 fn reuseport_group_serves_until_its_last_member_is_killed(engine: Engine) {
     for (address, family) in [("::", Family::V6), ("::", Family::V4), ("0.0.0.0", Family::V4)] {
         for started in [Started::BeforeAttach, Started::AfterAttach] {
@@ -109,7 +109,7 @@ fn reuseport_group_serves_until_its_last_member_is_killed(engine: Engine) {
     }
 }
 
-engines! { ipv6_only_listener_gets_no_ipv4_clients: ebpf }
+engines! { ipv6_only_listener_gets_no_ipv4_clients: ebpf tc }
 fn ipv6_only_listener_gets_no_ipv4_clients(engine: Engine) {
     let only = Listen { v6only: true, ..Listen::on(8001) };
     whenever(engine, "web 80/tcp to 8001 8002", &[only, Listen::on(8002)], |host| {
@@ -118,14 +118,14 @@ fn ipv6_only_listener_gets_no_ipv4_clients(engine: Engine) {
     });
 }
 
-engines! { dual_stack_listener_serves_both_families: ebpf }
+engines! { dual_stack_listener_serves_both_families: ebpf tc }
 fn dual_stack_listener_serves_both_families(engine: Engine) {
     whenever(engine, "web 80/tcp to 8001", &[bound(8001, "::")], |host| {
         host.burst_both(200).no_failure().only(&[8001]);
     });
 }
 
-engines! { instance_may_have_a_listener_for_each_family: ebpf }
+engines! { instance_may_have_a_listener_for_each_family: ebpf tc }
 fn instance_may_have_a_listener_for_each_family(engine: Engine) {
     let four = Listen { label: Some(APART[0]), ..bound(8001, "0.0.0.0") };
     let six = Listen { label: Some(APART[1]), v6only: true, ..bound(8001, "::") };
@@ -137,7 +137,7 @@ fn instance_may_have_a_listener_for_each_family(engine: Engine) {
     }
 }
 
-engines! { listener_on_one_address_serves_clients_of_any: ebpf }
+engines! { listener_on_one_address_serves_clients_of_any: ebpf tc }
 fn listener_on_one_address_serves_clients_of_any(engine: Engine) {
     for (four, six) in [("127.0.0.1", "::1"), ("10.1.0.1", "fd00:1::1")] {
         whenever(engine, "web 80/tcp to 8001 8002", &[bound(8001, four), bound(8002, six)], |host| {
@@ -150,7 +150,7 @@ fn listener_on_one_address_serves_clients_of_any(engine: Engine) {
     }
 }
 
-engines! { instance_with_an_address_is_served_by_a_listener_on_all: ebpf }
+engines! { instance_with_an_address_is_served_by_a_listener_on_all: ebpf tc }
 fn instance_with_an_address_is_served_by_a_listener_on_all(engine: Engine) {
     let service = "web 80/tcp to 127.0.0.1:8001 8002";
     for address in ["0.0.0.0", "::"] {
@@ -160,7 +160,7 @@ fn instance_with_an_address_is_served_by_a_listener_on_all(engine: Engine) {
     }
 }
 
-engines! { instance_with_an_address_is_not_served_by_a_listener_on_another: ebpf }
+engines! { instance_with_an_address_is_not_served_by_a_listener_on_another: ebpf tc }
 fn instance_with_an_address_is_not_served_by_a_listener_on_another(engine: Engine) {
     let service = "web 80/tcp to 127.0.0.1:8001 8002";
     whenever(engine, service, &[bound(8001, "10.1.0.1"), Listen::on(8002)], |host| {
@@ -168,7 +168,7 @@ fn instance_with_an_address_is_not_served_by_a_listener_on_another(engine: Engin
     });
 }
 
-engines! { services_that_share_an_instance_count_their_own_connections: ebpf }
+engines! { services_that_share_an_instance_count_their_own_connections: ebpf tc }
 fn services_that_share_an_instance_count_their_own_connections(engine: Engine) {
     let host = Host::new(engine);
     let early = Daemon::python(&host.lan.server, 8001);
@@ -200,23 +200,36 @@ fn services_that_share_an_instance_count_their_own_connections(engine: Engine) {
     round();
 }
 
-engines! { mptcp_listener_is_named_and_passed_over: ebpf }
-fn mptcp_listener_is_named_and_passed_over(engine: Engine) {
+engines! { mptcp_listeners_are_served_through_tc: ebpf }
+fn mptcp_listeners_are_served_through_tc(engine: Engine) {
     need!(mptcp());
     let host = Host::new(engine);
     let listen = |port| Listen { mptcp: true, ..Listen::on(port) };
     let early = Daemon::python_with(&host.lan.server, listen(8001));
     let _plain = Daemon::python(&host.lan.server, 8003);
-    host.attach("web 80/tcp to 8001 8002 8003").says("MPTCP").says("8001");
+    host.attach("web 80/tcp to 8001 8002 8003");
+    assert_eq!(host.service("web")["hook"], "tc");
+    host.burst_both(400).no_failure().only(&[8001, 8003]);
     let _late = Daemon::python_with(&host.lan.server, listen(8002));
+    host.burst_both(400).no_failure().only(&[8001, 8002, 8003]);
+    early.kill();
+    host.burst_both(400).no_failure().only(&[8002, 8003]);
+    let _without = Daemon::python(&host.lan.server, 8001);
+    host.burst_both(400).no_failure().only(&[8001, 8002, 8003]);
+    for port in ["8001", "8002", "8003"] {
+        assert_eq!(host.instances("web")[port]["refused"], Value::Null);
+    }
+}
+
+engines! { mptcp_listener_is_named_and_passed_over_where_only_sk_lookup_may_pick: ebpf }
+fn mptcp_listener_is_named_and_passed_over_where_only_sk_lookup_may_pick(engine: Engine) {
+    need!(mptcp());
+    let host = Host::new(engine);
+    let _mptcp = Daemon::python_with(&host.lan.server, Listen { mptcp: true, ..Listen::on(8001) });
+    let _plain = Daemon::python(&host.lan.server, 8003);
+    host.attach("web 80/tcp to 8001 8003 --hook sk_lookup").says("MPTCP").says("8001");
     host.burst_both(400).no_failure().only(&[8003]);
     let refused = |port: &str| host.instances("web")[port]["refused"].clone();
-    for port in ["8001", "8002"] {
-        assert!(refused(port).as_str().is_some_and(|why| why.contains("MPTCP")), "{}", refused(port));
-    }
+    assert!(refused("8001").as_str().is_some_and(|why| why.contains("MPTCP")), "{}", refused("8001"));
     assert_eq!(refused("8003"), Value::Null);
-    early.kill();
-    let _without = Daemon::python(&host.lan.server, 8001);
-    host.burst_both(400).no_failure().only(&[8001, 8003]);
-    assert_eq!(refused("8001"), Value::Null);
 }

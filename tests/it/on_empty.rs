@@ -23,7 +23,7 @@ fn refuses(host: &Host) {
     }
 }
 
-engines! { clients_are_refused_while_every_instance_is_drained: ebpf nft legacy }
+engines! { clients_are_refused_while_every_instance_is_drained: ebpf tc nft legacy }
 fn clients_are_refused_while_every_instance_is_drained(engine: Engine) {
     let host = Host::new(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);
@@ -41,7 +41,7 @@ fn clients_are_refused_while_every_instance_is_drained(engine: Engine) {
     held.iter_mut().for_each(Held::alive);
 }
 
-engines! { clients_are_refused_while_every_instance_is_dead: ebpf }
+engines! { clients_are_refused_while_every_instance_is_dead: ebpf tc }
 fn clients_are_refused_while_every_instance_is_dead(engine: Engine) {
     let host = Host::new(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);
@@ -54,7 +54,7 @@ fn clients_are_refused_while_every_instance_is_dead(engine: Engine) {
     host.burst_both(100).no_failure().only(&[8002]);
 }
 
-engines! { plain_listener_serves_while_every_instance_is_drained: ebpf nft legacy }
+engines! { plain_listener_serves_while_every_instance_is_drained: ebpf tc nft legacy }
 fn plain_listener_serves_while_every_instance_is_drained(engine: Engine) {
     let host = Host::new(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);
@@ -72,7 +72,7 @@ fn plain_listener_serves_while_every_instance_is_drained(engine: Engine) {
     host.burst_both(100).no_failure().only(&[8002]);
 }
 
-engines! { plain_listener_serves_while_every_instance_is_dead: ebpf }
+engines! { plain_listener_serves_while_every_instance_is_dead: ebpf tc }
 fn plain_listener_serves_while_every_instance_is_dead(engine: Engine) {
     let host = Host::new(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);
@@ -83,7 +83,7 @@ fn plain_listener_serves_while_every_instance_is_dead(engine: Engine) {
     host.burst_both(100).no_failure().only(&[SERVICE]);
 }
 
-engines! { refusal_of_one_service_is_not_that_of_another: ebpf nft legacy }
+engines! { refusal_of_one_service_is_not_that_of_another: ebpf tc nft legacy }
 fn refusal_of_one_service_is_not_that_of_another(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, [8001, 8002]);

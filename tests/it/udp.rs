@@ -1,4 +1,4 @@
-//! UDP services, which iptables carries: a flow is what a connection is elsewhere.
+//! UDP services: a flow is what a connection is elsewhere.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -19,7 +19,7 @@ const ALL: [u16; 3] = [8001, 8002, 8003];
 /// to both as the same, so that conntrack would give one of them another client port.
 const BOTH_PORTS: [(u16, Range<u16>); 2] = [(DNS, 10_000..10_300), (40053, 11_000..11_300)];
 /// Why it is not eBPF.
-const REASON: &str = "the ebpf engine serves TCP only, not 53/udp";
+const REASON: &str = "programs cannot refuse the datagrams of 53/udp";
 
 /// Even a fair pick falls below the limit once in a thousand times, so the first time does not count.
 fn fairly(host: &Host, family: Family, shares: &Shares) {
@@ -36,7 +36,7 @@ fn fairly(host: &Host, family: Family, shares: &Shares) {
     }
 }
 
-engines! { new_flows_are_balanced: nft legacy }
+engines! { new_flows_are_balanced: ebpf nft legacy }
 fn new_flows_are_balanced(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::udp(&host.lan.server, ALL);
@@ -50,7 +50,7 @@ fn new_flows_are_balanced(engine: Engine) {
     }
 }
 
-engines! { new_flows_of_loopback_clients_are_balanced: nft legacy }
+engines! { new_flows_of_loopback_clients_are_balanced: ebpf nft legacy }
 fn new_flows_of_loopback_clients_are_balanced(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::udp(&host.lan.server, ALL);
@@ -64,7 +64,7 @@ fn new_flows_of_loopback_clients_are_balanced(engine: Engine) {
     }
 }
 
-engines! { equal_instances_get_equal_shares_of_flows: nft legacy }
+engines! { equal_instances_get_equal_shares_of_flows: ebpf nft legacy }
 fn equal_instances_get_equal_shares_of_flows(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::udp(&host.lan.server, 8001..=8008);
@@ -74,7 +74,7 @@ fn equal_instances_get_equal_shares_of_flows(engine: Engine) {
     }
 }
 
-engines! { weights_are_shares_of_flows: nft legacy }
+engines! { weights_are_shares_of_flows: ebpf nft legacy }
 fn weights_are_shares_of_flows(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::udp(&host.lan.server, ALL);
@@ -84,7 +84,7 @@ fn weights_are_shares_of_flows(engine: Engine) {
     }
 }
 
-engines! { flow_stays_on_its_instance: nft legacy }
+engines! { flow_stays_on_its_instance: ebpf nft legacy }
 fn flow_stays_on_its_instance(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::udp(&host.lan.server, ALL);
@@ -123,7 +123,7 @@ fn leaves_and_comes_back(engine: Engine, out: &str, back: &str) {
     flows.iter().for_each(Flow::stays);
 }
 
-engines! { drained_instance_keeps_its_flows: nft legacy }
+engines! { drained_instance_keeps_its_flows: ebpf nft legacy }
 fn drained_instance_keeps_its_flows(engine: Engine) {
     leaves_and_comes_back(engine, "drain dns 8001", "ready dns 8001");
 }
@@ -133,8 +133,8 @@ fn removed_instance_keeps_its_flows(engine: Engine) {
     leaves_and_comes_back(engine, "remove dns 8001", "add dns 8001");
 }
 
-engines! { flows_are_counted_from_the_rules: nft legacy }
-fn flows_are_counted_from_the_rules(engine: Engine) {
+engines! { flows_are_counted: ebpf nft legacy }
+fn flows_are_counted(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::udp(&host.lan.server, ALL);
     host.attach("dns 53/udp to 8001 8002 8003*2");
@@ -146,7 +146,7 @@ fn flows_are_counted_from_the_rules(engine: Engine) {
     }
 }
 
-engines! { one_service_takes_tcp_and_udp: nft legacy }
+engines! { one_service_takes_tcp_and_udp: ebpf nft legacy }
 fn one_service_takes_tcp_and_udp(engine: Engine) {
     let host = Host::new(engine);
     let _streams = Daemon::pythons(&host.lan.server, ALL);
@@ -177,11 +177,14 @@ fn new_flows_are_refused_if_no_instance_is_left(engine: Engine) {
     flows.iter().for_each(Flow::stays);
 }
 
-engines! { udp_service_falls_back_to_iptables_and_says_why: nft legacy }
-fn udp_service_falls_back_to_iptables_and_says_why(engine: Engine) {
+engines! { udp_service_that_refuses_runs_on_iptables_and_says_why: nft legacy }
+fn udp_service_that_refuses_runs_on_iptables_and_says_why(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::udp(&host.lan.server, ALL);
-    host.wocut("attach dns 53/udp to 8001 8002 8003 --engine auto").ok().says(REASON).says("iptables");
+    host.wocut("attach dns 53/udp to 8001 8002 8003 --on-empty reject --engine auto")
+        .ok()
+        .says(REASON)
+        .says("iptables");
     let status = host.wocut("status --json").ok().json();
     assert_eq!(status["services"][0]["engine"], "iptables");
     assert!(status["engine_reason"].as_str().is_some_and(|why| why.contains(REASON)), "{status}");
@@ -190,11 +193,13 @@ fn udp_service_falls_back_to_iptables_and_says_why(engine: Engine) {
     }
 }
 
-engines! { udp_service_is_refused_on_ebpf: ebpf }
-fn udp_service_is_refused_on_ebpf(engine: Engine) {
+engines! { udp_service_that_refuses_is_refused_on_ebpf: ebpf }
+fn udp_service_that_refuses_is_refused_on_ebpf(engine: Engine) {
     let host = Host::new(engine);
     for listen in ["53/udp", "53/tcp 53/udp"] {
-        host.wocut(&host.attach_line(&format!("dns {listen} to 8001"))).code(1).says(REASON);
+        host.wocut(&host.attach_line(&format!("dns {listen} to 8001 --on-empty reject")))
+            .code(1)
+            .says(REASON);
         assert!(!host.lan.server.state().exists());
         assert!(!host.lan.server.pins().exists());
     }

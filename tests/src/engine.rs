@@ -1,4 +1,4 @@
-//! The ways that a service runs: one on eBPF, two on iptables.
+//! The ways that a service runs: two on eBPF, two on iptables.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -15,6 +15,8 @@ use crate::tool::{output, which};
 pub enum Engine {
     /// The `sk_lookup` program.
     Ebpf,
+    /// The program that looks at packets, in its place.
+    Tc,
     /// iptables on nftables.
     Nft,
     /// The iptables of old.
@@ -25,22 +27,33 @@ impl Engine {
     /// The word after `--engine`.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Ebpf => "ebpf",
+            Self::Ebpf | Self::Tc => "ebpf",
             Self::Nft | Self::Legacy => "iptables",
         }
+    }
+
+    /// What `attach` is told to have the service run this way.
+    pub fn flags(self) -> String {
+        let hook = if self == Self::Tc { " --hook tc" } else { "" };
+        format!("--engine {}{hook}", self.word())
+    }
+
+    /// Whether programs in the kernel carry the service, and not rules.
+    pub fn is_ebpf(self) -> bool {
+        matches!(self, Self::Ebpf | Self::Tc)
     }
 
     /// What the host lacks to run it.
     pub fn available(self) -> Result<(), Missing> {
         match self {
-            Self::Ebpf => ebpf(),
+            Self::Ebpf | Self::Tc => ebpf(),
             Self::Nft | Self::Legacy => self.links().into_iter().try_for_each(|(_, program)| tool(&program)),
         }
     }
 
     /// A folder for the front of `PATH`, in which the names of iptables mean this flavour of it.
     pub fn tools(self) -> Option<TempDir> {
-        if self == Self::Ebpf {
+        if self.is_ebpf() {
             return None;
         }
         let folder = tempfile::tempdir().must("make a folder for iptables");
@@ -89,6 +102,7 @@ macro_rules! engines {
         }
     };
     (@ ebpf) => { $crate::engine::Engine::Ebpf };
+    (@ tc) => { $crate::engine::Engine::Tc };
     (@ nft) => { $crate::engine::Engine::Nft };
     (@ legacy) => { $crate::engine::Engine::Legacy };
 }

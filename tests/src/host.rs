@@ -84,7 +84,7 @@ impl Host {
 
     /// The arguments of [`Host::attach`].
     pub fn attach_line(&self, service: &str) -> String {
-        format!("attach {service} --engine {}", self.engine.word())
+        format!("attach {service} {}", self.engine.flags())
     }
 
     /// Starts `wocut`, to look at while it runs, or to kill.
@@ -118,7 +118,7 @@ impl Host {
     /// Connections from the client to the service.
     pub fn burst(&self, family: Family, connections: u64) -> Tally {
         let tally = burst(&self.lan.client, self.lan.at(family, SERVICE), connections);
-        let strays = if self.engine == Engine::Ebpf { 0 } else { 2 };
+        let strays = if self.engine.is_ebpf() { 0 } else { 2 };
         Tally { strays, ..tally }
     }
 

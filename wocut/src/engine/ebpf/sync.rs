@@ -14,7 +14,8 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Map, MapData, MapError};
 use wocut_common::{
-    CounterKey, Counters, Instance, InstanceIds, ListenerKey, Load, PortKey, Service, ServiceKey, Table, maps,
+    CounterKey, Counters, HOOK_SK_LOOKUP, Instance, InstanceIds, ListenerKey, Load, PortKey, Service,
+    ServiceKey, Table, maps,
 };
 
 use super::{
@@ -62,6 +63,13 @@ pub(super) fn sync(
     let Registered { mut warnings, kept_out } = register::register(maps, pins, services)?;
     let hooks = hook::choose(services, &kept_out, &before.services);
     wanted = Rows::of(services, &hooks);
+    for (_, service) in
+        services.iter().filter(|(_, service)| hooks.get(&service.index) == Some(&HOOK_SK_LOOKUP))
+    {
+        for instance in service.instances.iter().filter(|instance| kept_out.contains(&instance.id)) {
+            warnings.push(format!("instance {} gets no connections: {}", instance.spec, register::KEPT_OUT));
+        }
+    }
     if hook::wants_tc(services, &hooks) {
         warnings.extend(tc::attach(pins, netns)?);
     }
