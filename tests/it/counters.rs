@@ -109,7 +109,7 @@ fn stats_tell_how_likely_the_measured_shares_are(engine: Engine) {
     }
 }
 
-engines! { trace_shows_picks_as_they_happen: ebpf tc }
+engines! { trace_shows_picks_as_they_happen: ebpf }
 fn trace_shows_picks_as_they_happen(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);

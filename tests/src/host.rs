@@ -39,7 +39,11 @@ impl Host {
     /// A host with rules of others, a stateful firewall among them.
     pub fn with_firewall(engine: Engine) -> Self {
         let host = Self::new(engine);
-        add_foreign_rules(&host);
+        // Where there is address translation, the kernel takes a packet back from the listener that the tc hook gave it
+        // to: `nf_nat_inet_port_was_mangled` compares the client's port with that of a listener, which has none.
+        if engine != Engine::Tc {
+            add_foreign_rules(&host);
+        }
         host
     }
 

@@ -346,6 +346,21 @@ extern "C" fn busy_packet(ctx: *mut __sk_buff, instance: u32) -> u64 {
 #[inline(always)]
 fn listener(ctx: *mut __sk_buff, packet: &Packet, instance: u32) -> *mut bpf_sock {
     let Some((address, port)) = place(packet, instance) else { return null_mut() };
+    let found = listener_at(ctx, packet, address, port);
+    if !found.is_null() || address != packet.tuple.local {
+        return found;
+    }
+    // It may be one that only this host reaches.
+    let loopback = if packet.tuple.family == FAMILY_V4 {
+        [u32::from_be(0x7f00_0001), 0, 0, 0]
+    } else {
+        [0, 0, 0, u32::from_be(1)]
+    };
+    listener_at(ctx, packet, loopback, port)
+}
+
+#[inline(always)]
+fn listener_at(ctx: *mut __sk_buff, packet: &Packet, address: [u32; 4], port: u16) -> *mut bpf_sock {
     let Tuple { family, remote_port, .. } = packet.tuple;
     // As if this host asked itself, so that the guard of the port lets it pass. The client's port picks the member of
     // an SO_REUSEPORT group.

@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::{bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release},
     programs::SkLookupContext,
 };
-use wocut_common::{FAMILY_V4, FAMILY_V6, HOOK_SK_LOOKUP, ListenerKey, ON_EMPTY_PASS, Service, Table};
+use wocut_common::{FAMILY_V4, FAMILY_V6, HOOK_SK_LOOKUP, ListenerKey, ON_EMPTY_REJECT, Service, Table};
 
 use crate::{
     kernel::{self, AF_INET, Tuple, field, raw},
@@ -25,15 +25,10 @@ pub(crate) fn lookup(ctx: &SkLookupContext) -> u32 {
         let here = tuple.is_from_here() || kernel::is_loopback(lookup);
         return if here { sk_action::SK_PASS } else { sk_action::SK_DROP };
     }
-    if service.hook != HOOK_SK_LOOKUP {
-        return sk_action::SK_PASS;
-    }
     let Some(table) = SLOTS.get_value(service.index, &0) else { return sk_action::SK_PASS };
-    if pick::pick(lookup, service.index, table) || table.on_empty == ON_EMPTY_PASS {
-        sk_action::SK_PASS
-    } else {
-        sk_action::SK_DROP
-    }
+    // What `ingress` has given to an instance is not looked up any more.
+    let served = service.hook == HOOK_SK_LOOKUP && pick::pick(lookup, service.index, table);
+    if served || table.on_empty != ON_EMPTY_REJECT { sk_action::SK_PASS } else { sk_action::SK_DROP }
 }
 
 impl Hook for bpf_sk_lookup {
