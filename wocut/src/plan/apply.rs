@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Change, ChangeError,
+    ChangeError,
     change::{describe, free_index, join, new_instance},
     validate,
 };
