@@ -19,14 +19,17 @@ fn service(name: &Name, service: &Service) -> String {
     if let Some(description) = &service.description {
         put("description", quoted(description.as_str()));
     }
-    let listen = service.listen.iter().map(|listen| quoted(&listen.to_string())).collect();
-    put("listen", list("listen", listen));
+    let listen: Vec<String> = service.listen.iter().map(|listen| quoted(&listen.to_string())).collect();
+    put("listen", list("listen", &listen));
     // One that was tried and refused may be taken another time.
     if service.engine == EngineKind::Iptables && service.engine_reason.is_none() {
         put("engine", quoted("iptables"));
     }
-    options(service.options).into_iter().for_each(|(key, value)| put(&key, value));
-    put("instances", list("instances", service.instances.iter().map(instance).collect()));
+    for (key, value) in options(service.options) {
+        put(&key, value);
+    }
+    let instances: Vec<String> = service.instances.iter().map(instance).collect();
+    put("instances", list("instances", &instances));
     if let Some(check) = &service.check {
         let mut fields: Vec<(&str, String)> = match &check.kind {
             CheckKind::Tcp => vec![("type", quoted("tcp"))],
@@ -87,13 +90,12 @@ fn table(fields: &[(&str, String)]) -> String {
 }
 
 /// On one line if it fits there.
-fn list(key: &str, items: Vec<String>) -> String {
+fn list(key: &str, items: &[String]) -> String {
     let line = format!("[{}]", items.join(", "));
     if key.len() + 3 + line.chars().count() <= WIDTH {
         return line;
     }
-    let items: String = items.into_iter().map(|item| format!("    {item},\n")).collect();
-    format!("[\n{items}]")
+    format!("[\n    {},\n]", items.join(",\n    "))
 }
 
 /// A basic string of TOML.

@@ -26,7 +26,7 @@ pub struct Problem {
     pub hint: Option<String>,
     /// The line and what of it is meant.
     #[serde(skip)]
-    pub shown: Option<Shown>,
+    pub shown: Option<Box<Shown>>,
     /// What it means for the exit code.
     #[serde(skip)]
     pub(super) kind: Kind,
@@ -65,12 +65,18 @@ impl Problem {
             line => format!("{}:{line}:{}", self.file, self.column),
         }
     }
+
+    /// Where and what, without the line itself.
+    pub fn brief(&self) -> String {
+        format!("{}: {}", self.place(), self.message)
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place(), self.message)?;
-        if let Some(Shown { text, mark: (before, width) }) = &self.shown {
+        f.write_str(&self.brief())?;
+        if let Some(shown) = &self.shown {
+            let Shown { text, mark: (before, width) } = shown.as_ref();
             let number = self.line.to_string();
             let gutter = " ".repeat(number.len());
             write!(f, "\n  {number} | {text}\n  {gutter} | {:before$}{}", "", "^".repeat(*width))?;
@@ -167,7 +173,7 @@ impl<'s> Problems<'s> {
             file: self.source.name.clone(),
             line: text[..begin].matches('\n').count() + 1,
             column: before + 1,
-            shown: Some(Shown::of(line, before, text[start..end].chars().count())),
+            shown: Some(Box::new(Shown::of(line, before, text[start..end].chars().count()))),
             ..Problem::default()
         }
     }

@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 /// The keys of a service.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 11] = [
     "listen",
     "instances",
     "policy",
@@ -26,8 +26,6 @@ pub(super) const KEYS: [&str; 12] = [
     "engine",
     "description",
     "check",
-    // Not a key, but what somebody may look for here.
-    "name",
 ];
 const INSTANCE_KEYS: [&str; 5] = ["name", "address", "port", "weight", "admin"];
 const CHECK_KEYS: [&str; 6] = ["type", "path", "interval", "timeout", "rise", "fall"];
@@ -48,7 +46,7 @@ pub(super) fn read(problems: &mut Problems<'_>) -> Vec<(Definition, Range<usize>
 fn service(problems: &mut Problems<'_>, key: &Key, node: &Node) -> Option<Definition> {
     let before = problems.refused.count();
     let name: Option<Name> = problems.parsed(&key.span, &key.name);
-    let fields = problems.fields(node, &KEYS[..KEYS.len() - 1])?;
+    let fields = problems.fields(node, &KEYS)?;
     let listen = fields.must("listen", &key.span, problems).and_then(|node| listen(problems, node));
     let instances = fields.must("instances", &key.span, problems);
     let instances = instances.and_then(|node| {

@@ -168,11 +168,12 @@ fn bad_values_are_refused_with_the_reason() {
         ("check = { type = \"tcp\", fall = 256 }", "from 1 to 255, not 256"),
     ] {
         let rest = [("listen", "[\"80/tcp\"]"), ("instances", "[8001]")];
-        let rest: String = rest
+        let rest: Vec<String> = rest
             .iter()
             .filter(|(key, _)| !line.starts_with(key))
-            .map(|(key, value)| format!("{key} = {value}\n"))
+            .map(|(key, value)| format!("{key} = {value}"))
             .collect();
+        let rest = rest.join("\n");
         let said = toml(&format!("[service.web]\n{line}\n{rest}")).unwrap_err();
         assert!(said.contains(why) && said.starts_with("test.toml:2:"), "{line}: {said}");
         assert_eq!(said.matches("test.toml").count(), 1, "{said}");

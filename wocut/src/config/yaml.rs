@@ -131,19 +131,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::parse;
-    use crate::config::{problem::Problems, source::Source};
+    use crate::config::{
+        problem::{Problem, Problems},
+        source::Source,
+    };
 
     fn errors(text: &str) -> Vec<String> {
         let source = Source::original("web", text);
         let mut problems = Problems::new(&source);
         let tree = parse(&mut problems);
         assert_eq!(tree.is_none(), problems.refused.count() > 0);
-        problems
-            .refused
-            .problems
-            .iter()
-            .map(|problem| format!("{}: {}", problem.place(), problem.message))
-            .collect()
+        problems.refused.problems.iter().map(Problem::brief).collect()
     }
 
     #[test]
