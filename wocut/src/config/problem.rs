@@ -87,7 +87,7 @@ impl fmt::Display for Problem {
 
 /// Files are refused, for these reasons.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
-#[error("{}", match self.count() { 1 => "1 error in the configuration".into(), n => format!("{n} errors in the configuration") })]
+#[error("{}", self.sum())]
 pub struct Refused {
     /// The first ones.
     pub problems: Vec<Problem>,
@@ -107,6 +107,14 @@ impl Refused {
     pub(super) fn extend(&mut self, other: Self) {
         other.problems.into_iter().for_each(|problem| self.push(problem));
         self.more += other.more;
+    }
+
+    fn sum(&self) -> String {
+        match (self.count(), self.more) {
+            (1, _) => "1 error in the configuration".into(),
+            (all, 0) => format!("{all} errors in the configuration"),
+            (all, _) => format!("{all} errors in the configuration, of which these are the first {KEPT}"),
+        }
     }
 
     /// How many problems there are.
