@@ -2,6 +2,7 @@
 
 mod balance;
 mod change;
+mod config;
 mod cookies;
 mod counters;
 mod crash;

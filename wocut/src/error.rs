@@ -1,6 +1,6 @@
 //! What an error means for the exit code, and what helps.
 
-use crate::{engine::ebpf::OtherVersion, model::ParseError, plan::ChangeError};
+use crate::{config::Refused, engine::ebpf::OtherVersion, model::ParseError, plan::ChangeError};
 
 /// Nothing that the command needs is attached or running.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             ChangeError::NoService(_) | ChangeError::NoInstance(..) => 4,
             ChangeError::Conflict { .. } => 5,
         });
+    }
+    if let Some(refused) = cause.downcast_ref::<Refused>() {
+        return Some(refused.exit_code());
     }
     let usage = cause.is::<Usage>() || cause.is::<ParseError>();
     usage

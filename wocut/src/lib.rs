@@ -8,11 +8,13 @@
 //! * [`host`]: one command from lock to kernel and back; the state file.
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
+//! * [`config`]: files that say what is wanted, and the way back.
 //! * [`cli`]: one file a command; `printer` decides every byte written.
 //! * [`error`]: exit codes and hints.
 //! * [`sys`]: calls of the operating system.
 
 pub mod cli;
+pub mod config;
 pub mod doctor;
 pub mod engine;
 pub mod error;

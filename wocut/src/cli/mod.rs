@@ -3,9 +3,12 @@
 //! Nouns read, verbs write; every verb can be said twice.
 
 mod admin;
+mod apply;
 mod attach;
+mod check;
 mod detach;
 mod doctor;
+mod export;
 mod list;
 mod members;
 mod printer;
@@ -74,6 +77,9 @@ enum Command {
     Stats(stats::Stats),
     Trace(trace::Trace),
     Doctor(doctor::Doctor),
+    Check(check::Check),
+    Apply(apply::Apply),
+    Export(export::Export),
 }
 
 impl Cli {
@@ -108,6 +114,9 @@ fn dispatch(context: &Context<'_>, command: Command) -> anyhow::Result<()> {
         Command::Stats(command) => command.run(context),
         Command::Trace(command) => command.run(context),
         Command::Doctor(command) => command.run(context),
+        Command::Check(command) => command.run(context),
+        Command::Apply(command) => command.run(context),
+        Command::Export(command) => command.run(context),
     }
 }
 

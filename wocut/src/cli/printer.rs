@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
+    config::Refused,
     engine::ebpf::trace::Pick,
     error::{causes, hint},
     host::Done,
@@ -69,6 +70,16 @@ impl Printer {
         write(&format!("{line}\n"))
     }
 
+    /// Text as it is.
+    pub(super) fn text(&self, text: &str) -> anyhow::Result<()> {
+        write(text)
+    }
+
+    /// One line that says how it went.
+    pub(super) fn said(&self, line: &str) -> anyhow::Result<()> {
+        if self.quiet { Ok(()) } else { self.line(line) }
+    }
+
     /// One JSON document.
     pub(super) fn object(&self, object: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string(object).context("print JSON")?;
@@ -91,7 +102,7 @@ impl Printer {
             return Ok(());
         }
         done.steps.iter().try_for_each(|step| self.line(&format!("{would}{step}")))?;
-        self.line(&format!("{would}{}", done.line))
+        done.line.lines().try_for_each(|line| self.line(&format!("{would}{line}")))
     }
 
     /// A pick, as it happens. False: nobody reads this any more.
@@ -123,10 +134,15 @@ impl Printer {
     /// Why a command failed.
     pub(super) fn error(&self, error: &anyhow::Error) {
         let causes = causes(error);
+        let problems = error.downcast_ref::<Refused>().map(|refused| refused.problems.as_slice());
         if self.json {
-            let object = serde_json::json!({ "schema": 1, "error": causes, "hint": hint(error) });
+            let mut object = serde_json::json!({ "schema": 1, "error": causes, "hint": hint(error) });
+            if let Some(problems) = problems {
+                object["problems"] = serde_json::json!(problems);
+            }
             return complain(&object.to_string());
         }
+        problems.into_iter().flatten().for_each(|problem| complain(&format!("error: {problem}")));
         for (i, cause) in causes.iter().enumerate() {
             complain(&format!("{}: {cause}", if i == 0 { "error" } else { "  caused by" }));
         }

@@ -1,11 +1,15 @@
 //! What a user asks for, as types. Text becomes one of these at the edge, and nothing checks it again.
 
+mod check;
+mod definition;
 mod instance;
 mod listen;
 mod name;
 mod options;
 mod service;
 
+pub use check::{Check, CheckKind, HttpPath, Period};
+pub use definition::{Definition, Description, Member};
 pub use instance::{Admin, Health, Instance, InstanceSpec, Weight};
 pub use listen::{Listen, Protocol};
 pub use name::Name;

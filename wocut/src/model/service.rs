@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Instance, Listen, Name, Options, ParseError, Protocol};
+use super::{Check, Description, Instance, Listen, Name, Options, ParseError, Protocol};
 
 /// What carries a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,11 +38,17 @@ pub struct Service {
     pub engine: EngineKind,
     /// Why it is not on eBPF, when that was tried and refused.
     pub engine_reason: Option<String>,
+    /// What it is, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<Description>,
     /// Where it takes connections: at least one.
     pub listen: Vec<Listen>,
     /// How it works.
     #[serde(flatten)]
     pub options: Options,
+    /// How its instances show that they are up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
     /// At least one, at most [`wocut_common::MAX_MEMBERS`].
     pub instances: Vec<Instance>,
 }

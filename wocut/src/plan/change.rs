@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wocut_common::maps::MAX_SERVICES;
 
-use super::validate::validate;
+use super::{apply, apply::Assigned, validate::validate};
 use crate::model::{
     Admin, EngineKind, Health, Instance, InstanceSpec, Listen, Name, Options, Service, Wanted, Weight,
 };
@@ -28,6 +28,13 @@ pub enum Change {
         engine_reason: Option<String>,
         /// Take the place of a different service of that name.
         force: bool,
+    },
+    /// Services become what files say, all of them or none.
+    Apply {
+        /// Each with a name of its own.
+        services: Vec<Assigned>,
+        /// Whether services go that are none of these.
+        prune: bool,
     },
     /// A service goes.
     Detach(Name),
@@ -70,10 +77,11 @@ pub(super) fn usage<T>(what: impl Into<String>) -> Result<T, ChangeError> {
 }
 
 impl Change {
-    /// Makes the change. Returns one line that says what changed, or that nothing did.
+    /// Makes the change. Returns one line that says what changed, or that nothing did; one a service for files.
     pub fn apply(self, wanted: &mut Wanted) -> Result<String, ChangeError> {
         match self {
             Self::Attach { .. } => self.attach(wanted),
+            Self::Apply { services, prune } => apply::apply(services, prune, wanted),
             Self::Detach(name) => match wanted.services.remove(&name) {
                 Some(_) => Ok(format!("detached {name}")),
                 None => Err(ChangeError::NoService(name)),
@@ -131,6 +139,9 @@ impl Change {
             Some(old) => old.index,
             None => free_index(wanted)?,
         };
+        // What the command line has no words for stays.
+        let (description, check) =
+            old.map_or((None, None), |old| (old.description.clone(), old.check.clone()));
         // Instances that stay keep their ids, and with them their counters and open connections.
         let mut kept = match wanted.services.remove(&name) {
             Some(old) if old.engine == engine => old.instances,
@@ -147,7 +158,8 @@ impl Change {
                 }
             })
             .collect();
-        let service = Service { index, engine, engine_reason, listen, options, instances };
+        let service =
+            Service { index, engine, engine_reason, description, listen, options, check, instances };
         let line = format!("attached {name}: {}, engine {engine}", describe(&service));
         wanted.services.insert(name.clone(), service);
         validate(wanted, &name)?;
@@ -205,13 +217,13 @@ fn find<'a>(wanted: &'a mut Wanted, service: &Name, name: &Name) -> Result<&'a m
     instance.ok_or_else(|| ChangeError::NoInstance(service.clone(), name.clone()))
 }
 
-fn new_instance(wanted: &mut Wanted, spec: InstanceSpec) -> Instance {
+pub(super) fn new_instance(wanted: &mut Wanted, spec: InstanceSpec) -> Instance {
     let id = wanted.next_instance;
     wanted.next_instance = id.wrapping_add(1).max(1);
     Instance { id, spec, admin: Admin::default(), health: Health::default(), picked_before: 0 }
 }
 
-fn free_index(wanted: &Wanted) -> Result<u32, ChangeError> {
+pub(super) fn free_index(wanted: &Wanted) -> Result<u32, ChangeError> {
     let used: BTreeSet<u32> = wanted.services.values().map(|service| service.index).collect();
     let free = (0..).take(MAX_SERVICES).find(|index| !used.contains(index));
     free.ok_or_else(|| ChangeError::Conflict {
@@ -220,7 +232,7 @@ fn free_index(wanted: &Wanted) -> Result<u32, ChangeError> {
     })
 }
 
-fn describe(service: &Service) -> String {
+pub(super) fn describe(service: &Service) -> String {
     let instances = service.instances.iter().map(|instance| match instance.admin {
         Admin::Ready => instance.spec.to_string(),
         other => format!("{} ({other})", instance.spec),
@@ -228,7 +240,7 @@ fn describe(service: &Service) -> String {
     format!("{} to {}", join(&service.listen), join(instances))
 }
 
-fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(" ")
 }
 

@@ -1,10 +1,12 @@
 //! What a change makes of the wanted state, and what the kernel must hold for it. Pure: no I/O, no clock.
 
+mod apply;
 mod change;
 mod slots;
 mod turns;
 mod validate;
 
+pub use apply::{Assigned, problems};
 pub use change::{Change, ChangeError};
 pub use slots::{Member, fill, shares};
 pub use turns::turns;

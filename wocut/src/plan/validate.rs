@@ -9,19 +9,43 @@ use crate::model::{EngineKind, InstanceSpec, Listen, Name, Service, Wanted};
 
 /// Checks the service of that name, which was just changed.
 pub(super) fn validate(wanted: &Wanted, name: &Name) -> Result<(), ChangeError> {
-    let Some(service) = wanted.services.get(name) else { return Ok(()) };
-    alone(service)?;
+    let found = problems(wanted, &BTreeSet::from([name.clone()])).into_iter().next();
+    found.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// What is wrong with the services of these names, which were just changed, and with which of them. Of two that are
+/// in each other's way, the second one is named.
+pub(super) fn problems(wanted: &Wanted, names: &BTreeSet<Name>) -> Vec<(Name, ChangeError)> {
+    let mut found = Vec::new();
+    for name in names {
+        let Some(service) = wanted.services.get(name) else { continue };
+        let seen = |other: &Name| other == name || names.contains(other) && other > name;
+        let mut others = wanted.services.iter().filter(|(other, _)| !seen(other));
+        let result =
+            alone(service).and_then(|()| others.try_for_each(|(other, it)| beside(name, service, other, it)));
+        found.extend(result.err().map(|error| (name.clone(), error)));
+    }
+    if let (Some(name), Err(error)) = (names.first(), together(wanted)) {
+        found.push((name.clone(), error));
+    }
+    found
+}
+
+/// What all services share.
+fn together(wanted: &Wanted) -> Result<(), ChangeError> {
     let all: usize = wanted.services.values().map(|service| service.instances.len()).sum();
     if all > MAX_INSTANCES {
         return usage(format!("{all} instances: all services together have at most {MAX_INSTANCES}"));
     }
     let mut on_ebpf = wanted.on(EngineKind::Ebpf).into_iter().flat_map(|(_, service)| &service.instances);
-    if let Some(crowded) = on_ebpf.find(|instance| sharing(wanted, &instance.spec) > MAX_SHARED) {
-        let what = format!("more than {MAX_SHARED} instances would share the listener of {}", crowded.spec);
-        return Err(ChangeError::Conflict { what, forceable: false });
+    match on_ebpf.find(|instance| sharing(wanted, &instance.spec) > MAX_SHARED) {
+        Some(crowded) => {
+            let what =
+                format!("more than {MAX_SHARED} instances would share the listener of {}", crowded.spec);
+            Err(ChangeError::Conflict { what, forceable: false })
+        }
+        None => Ok(()),
     }
-    let others = wanted.services.iter().filter(|(other, _)| *other != name);
-    others.into_iter().try_for_each(|(other_name, other)| beside(name, service, other_name, other))
 }
 
 /// How many instances one listener on every address would serve together with this one.

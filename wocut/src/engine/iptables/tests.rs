@@ -20,8 +20,10 @@ fn service(listen: &[&str], instances: &[&str]) -> Service {
         index: 0,
         engine: EngineKind::Iptables,
         engine_reason: None,
+        description: None,
         listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
         options: Options::default(),
+        check: None,
         instances: (1..).zip(instances).map(instance).collect(),
     }
 }

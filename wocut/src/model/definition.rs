@@ -1,0 +1,93 @@
+//! A service as a file wants it.
+
+use std::{fmt, str::FromStr};
+
+use super::{
+    Admin, Check, EngineChoice, EngineKind, Health, Instance, InstanceSpec, Listen, Name, Options,
+    ParseError, Service, serde_as_text,
+};
+
+/// A service as a file wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Its name.
+    pub name: Name,
+    /// Where it takes connections: at least one.
+    pub listen: Vec<Listen>,
+    /// Who serves them: at least one.
+    pub instances: Vec<Member>,
+    /// How it works.
+    pub options: Options,
+    /// What may carry it.
+    pub engine: EngineChoice,
+    /// What it is, for people.
+    pub description: Option<Description>,
+    /// How its instances show that they are up.
+    pub check: Option<Check>,
+}
+
+/// An instance as a file wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Name, place and weight.
+    pub spec: InstanceSpec,
+    /// None: whatever the operator wants of it now.
+    pub admin: Option<Admin>,
+}
+
+impl Definition {
+    /// The service that this is by itself, for who asks whether an engine can carry it.
+    pub fn draft(&self, engine: EngineKind) -> Service {
+        let instance = |member: &Member| Instance {
+            id: 0,
+            spec: member.spec.clone(),
+            admin: member.admin.unwrap_or_default(),
+            health: Health::default(),
+            picked_before: 0,
+        };
+        Service {
+            index: 0,
+            engine,
+            engine_reason: None,
+            description: self.description.clone(),
+            listen: self.listen.clone(),
+            options: self.options,
+            check: self.check.clone(),
+            instances: self.instances.iter().map(instance).collect(),
+        }
+    }
+}
+
+/// A line for people: 1 to 200 characters, none of which controls anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description(String);
+
+impl Description {
+    /// Characters at most.
+    pub const MAX: usize = 200;
+
+    /// The line.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Description {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.is_empty() || text.chars().count() > Self::MAX || text.chars().any(char::is_control) {
+            let why = "it is one line of 1 to 200 characters";
+            return Err(ParseError::new(text, "a description", why));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+serde_as_text!(Description);
