@@ -6,6 +6,7 @@ mod admin;
 mod attach;
 mod detach;
 mod doctor;
+mod leave;
 mod list;
 mod members;
 mod printer;
