@@ -195,7 +195,7 @@ fn interrupted(waiting: Watched) {
     waiting.interrupt();
     let (code, lines, messages) = waiting.end_with_messages();
     assert_eq!((code, lines.len()), (Some(130), 0), "{messages}");
-    assert!(messages.contains("web/8001") && messages.contains("drained"), "{messages}");
+    assert!(messages.contains("web/8001") && messages.contains("left drained"), "{messages}");
 }
 
 engines! { interrupted_command_goes_on_where_it_was: ebpf nft legacy }

@@ -19,8 +19,8 @@ use crate::{
 
 /// How often a wait looks, at most.
 const LOOK: Duration = Duration::from_millis(50);
-/// To look at every connection of a busy host takes a while. A wait spends this part of its time on it.
-const SHARE: u32 = 20;
+/// To look at every connection of a busy host takes a while: the pause after it is so many times as long.
+const SHARE: u32 = 10;
 /// A handshake may end after what was there was killed. One that was there before the drain does so once.
 const ROUNDS: usize = 5;
 
@@ -218,7 +218,11 @@ impl Report<'_> {
             Waited::Over(left) => left,
             Waited::Interrupted(left) => {
                 let count = connections(left, "open ");
-                return self.fail(left, 0, Interrupted(format!("interrupted: {count} of {names}, drained")));
+                return self.fail(
+                    left,
+                    0,
+                    Interrupted(format!("interrupted: {names} left drained, with {count}")),
+                );
             }
         };
         let mut killed = 0;

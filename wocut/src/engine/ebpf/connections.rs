@@ -1,4 +1,6 @@
 //! The open connections that came through a service, told from others by what `account` noted on their sockets.
+//!
+//! Socket diagnostics show what is stored on a socket since Linux 5.7: on every kernel that runs `lookup`.
 
 use std::{os::fd::AsFd as _, path::Path};
 
