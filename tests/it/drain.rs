@@ -65,28 +65,3 @@ fn with_every_instance_drained_the_plain_listener_serves(engine: Engine) {
     host.wocut("drain web 8002").ok();
     host.burst_both(100).no_failure().only(&[SERVICE]);
 }
-
-engines! { drain_can_wait_for_the_last_connection: ebpf tc nft legacy }
-fn drain_can_wait_for_the_last_connection(engine: Engine) {
-    let host = Host::new(engine);
-    let _daemons = Daemon::pythons(&host.lan.server, ALL);
-    host.attach("web 80/tcp to 8001 8002 8003");
-    let held = Held::open_on_each(&host.lan.client, host.lan.at(Family::V4, SERVICE), &ALL);
-    host.wocut("drain web 8001").ok();
-    let mut drain = host.start("drain web 8001 --wait 30s");
-    host.burst_both(100).no_failure().only(&[8002, 8003]);
-    assert!(!drain.has_ended(), "a connection is still open");
-    drop(held);
-    assert_eq!(drain.wait(), Some(0));
-}
-
-engines! { drain_that_waits_in_vain_says_how_many_are_left: ebpf tc nft legacy }
-fn drain_that_waits_in_vain_says_how_many_are_left(engine: Engine) {
-    let host = Host::new(engine);
-    let _daemons = Daemon::pythons(&host.lan.server, ALL);
-    host.attach("web 80/tcp to 8001 8002 8003");
-    let mut held = Held::open_on_each(&host.lan.client, host.lan.at(Family::V4, SERVICE), &ALL);
-    host.wocut("drain web 8001 --wait 100ms").code(1).says("open connections after 100ms");
-    assert_eq!(host.instances("web")["8001"]["admin"], "drain");
-    held.iter_mut().for_each(Held::alive);
-}

@@ -8,6 +8,8 @@ mod counters;
 mod crash;
 mod detach;
 mod drain;
+mod drain_kill;
+mod drain_wait;
 mod failover;
 mod fallback;
 mod forward;

@@ -4,6 +4,9 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketType};
+
 /// No connection may take this long.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -55,6 +58,21 @@ pub fn ask(to: SocketAddr) -> Result<(Answer, BufReader<TcpStream>), Failure> {
     let stream = TcpStream::connect_timeout(&to, PATIENCE)
         .map_err(|error| Failure { stage: stage_of(&error), error })?;
     question(stream).map_err(|error| Failure { stage: Stage::Answer, error })
+}
+
+/// The same from a given end, which other connections may have too.
+pub fn ask_from(from: SocketAddr, to: SocketAddr) -> Result<(Answer, BufReader<TcpStream>), Failure> {
+    let stream = connect_from(from, to).map_err(|error| Failure { stage: stage_of(&error), error })?;
+    question(stream).map_err(|error| Failure { stage: Stage::Answer, error })
+}
+
+fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &from)?;
+    rustix::net::connect(&socket, &to)?;
+    Ok(socket.into())
 }
 
 fn question(mut stream: TcpStream) -> io::Result<(Answer, BufReader<TcpStream>)> {

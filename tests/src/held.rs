@@ -1,9 +1,9 @@
 //! Connections that stay open.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::client::{Answer, PATIENCE, ask};
+use crate::client::{Answer, PATIENCE, ask, ask_from};
 use crate::must::{Must as _, check};
 use crate::netns::Netns;
 
@@ -20,6 +20,13 @@ impl Held {
     #[track_caller]
     pub fn open(from: &Netns, to: SocketAddr) -> Self {
         let (answer, stream) = from.run(|| ask(to)).must("open a connection to hold");
+        Self { stream, answer }
+    }
+
+    /// The same from an end of the namespace's, which other connections may have too.
+    #[track_caller]
+    pub fn open_from(from: &Netns, own: SocketAddr, to: SocketAddr) -> Self {
+        let (answer, stream) = from.run(|| ask_from(own, to)).must("open a connection from a given end");
         Self { stream, answer }
     }
 
@@ -45,6 +52,20 @@ impl Held {
         } else {
             Err(io::Error::other(format!("the echo was {line:?}")))
         }
+    }
+
+    /// Fails the test unless the connection was reset.
+    #[track_caller]
+    pub fn dead(&mut self) {
+        let instance = self.answer.instance;
+        let kind = self.ping().map_err(|error| error.kind());
+        let is_reset = matches!(kind, Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
+        check(is_reset, || format!("a connection to {instance} is not reset, but {kind:?}"));
+    }
+
+    /// Sends the end of what there is to send, and goes on reading.
+    pub fn close_half(&self) {
+        self.stream.get_ref().shutdown(Shutdown::Write).must("close half of a connection");
     }
 
     /// Fails the test if the connection is dead.

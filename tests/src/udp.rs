@@ -52,6 +52,12 @@ impl Flow {
         Ok(Self { socket, answer })
     }
 
+    /// Asks again from the same port, and gives the instance that answers now.
+    #[track_caller]
+    pub fn again(&self) -> u16 {
+        ask(&self.socket).must("use a flow again").instance
+    }
+
     /// Fails the test unless the same instance answers again, to the same client.
     #[track_caller]
     pub fn stays(&self) {

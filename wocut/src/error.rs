@@ -17,7 +17,18 @@ pub struct Usage(pub String);
 #[error("{0}")]
 pub struct FallsShort(pub String);
 
-/// The exit code for an error: 1 failed, 2 usage, 3 not attached, 4 no such service or instance, 5 conflict.
+/// Connections are open that were to go.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StillOpen(pub String);
+
+/// The user did not want to wait any longer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Interrupted(pub String);
+
+/// The exit code for an error: 1 failed, 2 usage, 3 not attached, 4 no such service or instance, 5 conflict, 130
+/// interrupted.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of).unwrap_or(1)
 }
@@ -38,6 +49,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .then_some(2)
         .or_else(|| cause.is::<NotAttached>().then_some(3))
         .or_else(|| cause.is::<OtherVersion>().then_some(5))
+        .or_else(|| cause.is::<Interrupted>().then_some(130))
 }
 
 /// The first line of an error and of each of its causes, outermost first. A cause that the one before it has told
@@ -79,6 +91,12 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if cause.is::<FallsShort>() {
             return Some("`--allow-degraded` attaches it without".into());
+        }
+        if cause.is::<StillOpen>() {
+            return Some("the same command goes on waiting, with `--kill` it ends them".into());
+        }
+        if cause.is::<Interrupted>() {
+            return Some("the same command goes on from here, `wocut ready` takes it back".into());
         }
         let io = cause.downcast_ref::<std::io::Error>()?;
         (io.kind() == std::io::ErrorKind::PermissionDenied)

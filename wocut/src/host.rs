@@ -39,6 +39,17 @@ pub struct Done {
     pub warnings: Vec<String>,
     /// What a dry run would do to the kernel, or a verbose change did.
     pub steps: Vec<String>,
+    /// Of open connections, where they mattered.
+    pub connections: Option<Connections>,
+}
+
+/// What became of open connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// How many are open still.
+    pub left: usize,
+    /// How many were ended.
+    pub killed: usize,
 }
 
 impl Host {
@@ -111,7 +122,7 @@ impl Host {
         if let Err(error) = self.note_shares(&before) {
             warnings.push(format!("`wocut stats` is not exact from here: {}", one_line(&error)));
         }
-        Ok(Done { line, warnings, steps })
+        Ok(Done { line, warnings, steps, connections: None })
     }
 
     /// Writes down what is wanted and makes the kernel match, coming from what was wanted before.
@@ -190,6 +201,20 @@ impl Host {
         }
         observed.sort_by_key(|(name, _)| *name);
         Ok(observed.into_iter().map(|(_, service)| service).collect())
+    }
+
+    /// How many connections are open that came through the service to its instances: see [`Engine::open`].
+    pub fn open(&self, name: &Name, service: &Service) -> anyhow::Result<usize> {
+        let wanted = self.wanted()?;
+        let context = || format!("count the open connections of {name}");
+        self.engine(service.engine).open(service, &others(&wanted, name, service)).with_context(context)
+    }
+
+    /// Ends them: see [`Engine::kill`].
+    pub fn kill(&self, name: &Name, service: &Service) -> anyhow::Result<usize> {
+        let wanted = self.wanted()?;
+        let context = || format!("end the open connections of {name}");
+        self.engine(service.engine).kill(service, &others(&wanted, name, service)).with_context(context)
     }
 
     /// The engine for a new service, and why it is not eBPF if that was tried. What a trial loads stays for the change
@@ -286,6 +311,12 @@ impl Host {
         fs::write(&draft, text).with_context(context)?;
         fs::rename(&draft, &path).with_context(context)
     }
+}
+
+/// What else is on the engine of a service.
+fn others<'a>(wanted: &'a Wanted, name: &Name, service: &Service) -> Vec<&'a Service> {
+    let all = wanted.on(service.engine).into_iter();
+    all.filter(|(other, _)| *other != name).map(|(_, other)| other).collect()
 }
 
 /// The service of that name.

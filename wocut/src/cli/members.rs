@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::{Context, DryRun};
+use super::{
+    Context, DryRun,
+    leave::{Leave, Leaving},
+};
 use crate::{
     model::{InstanceSpec, Name},
     plan::Change,
@@ -26,7 +29,7 @@ impl Add {
     }
 }
 
-/// Remove instances from a service; their open connections stay
+/// Remove instances from a service; their open connections stay, unless they are waited for or killed
 #[derive(Args, Debug)]
 pub(super) struct Remove {
     /// Name of the service
@@ -35,11 +38,19 @@ pub(super) struct Remove {
     #[arg(required = true)]
     instance: Vec<Name>,
     #[command(flatten)]
+    leave: Leave,
+    #[command(flatten)]
     dry_run: DryRun,
 }
 
 impl Remove {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        context.change(&self.dry_run, |_, _| Ok(Change::Remove(self.name, self.instance)))
+        let Self { name, instance, leave, dry_run } = self;
+        let change = Change::Remove(name.clone(), instance.clone());
+        if !leave.is_asked() {
+            return context.change(&dry_run, |_, _| Ok(change));
+        }
+        let who = |wanted: &_| Leaving::instances(wanted, &name, &instance);
+        leave.run(context, &dry_run, who, Leaving::drain, Some(change))
     }
 }

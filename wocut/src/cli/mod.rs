@@ -9,6 +9,7 @@ mod check;
 mod detach;
 mod doctor;
 mod export;
+mod leave;
 mod list;
 mod members;
 mod printer;

@@ -93,10 +93,15 @@ impl Printer {
         }
         let would = if dry_run { "would: " } else { "" };
         if self.json {
-            let Done { line, warnings, steps } = done;
-            return self.object(&serde_json::json!({
+            let Done { line, warnings, steps, connections } = done;
+            let mut object = serde_json::json!({
                 "schema": 1, "dry_run": dry_run, "change": line, "steps": steps, "warnings": warnings,
-            }));
+            });
+            if let Some(connections) = connections {
+                object["left"] = connections.left.into();
+                object["killed"] = connections.killed.into();
+            }
+            return self.object(&object);
         }
         if self.quiet {
             return Ok(());

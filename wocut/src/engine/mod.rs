@@ -18,6 +18,14 @@ pub trait Engine {
 
     /// What the kernel says of these services, in their order.
     fn observe(&self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>>;
+
+    /// How many connections are open that clients made to the service and that went to one of the instances it has
+    /// here, which may be some of its own, or have been removed since. A handshake is none yet, `TIME_WAIT` none any
+    /// more. `others` are the engine's other services.
+    fn open(&self, service: &Service, others: &[&Service]) -> anyhow::Result<usize>;
+
+    /// Ends those connections, each client with a reset, and no others. Returns how many.
+    fn kill(&self, service: &Service, others: &[&Service]) -> anyhow::Result<usize>;
 }
 
 /// What an engine knows of a service. `None`: this engine cannot know.

@@ -48,6 +48,8 @@ pub enum Change {
     Weight(Name, Name, Weight),
     /// What the operator wants of an instance changes.
     Admin(Name, Name, Admin),
+    /// Of services, instances that are ready are so no more. What is out of use for another reason stays so.
+    Drain(Vec<(Name, Vec<Name>)>),
 }
 
 /// Why a change cannot be made.
@@ -107,6 +109,7 @@ impl Change {
                 let line = format!("{service}/{instance} is {admin}");
                 Ok(if old == admin { format!("{line} already") } else { format!("{line}, was {old}") })
             }
+            Self::Drain(services) => drain(wanted, &services),
         }
     }
 
@@ -209,6 +212,27 @@ fn remove(wanted: &mut Wanted, name: &Name, gone: &[Name]) -> Result<String, Cha
         ));
     }
     Ok(format!("removed {} from {name}", join(gone)))
+}
+
+fn drain(wanted: &mut Wanted, services: &[(Name, Vec<Name>)]) -> Result<String, ChangeError> {
+    let (mut drained, mut already) = (Vec::new(), Vec::new());
+    for (service, instances) in services {
+        for instance in instances {
+            let found = find(wanted, service, instance)?;
+            let line = format!("{service}/{instance}");
+            if found.admin == Admin::Ready {
+                found.admin = Admin::Drain;
+                drained.push(line);
+            } else {
+                already.push(line);
+            }
+        }
+    }
+    Ok(match (drained.is_empty(), already.is_empty()) {
+        (false, _) => format!("drained {}", join(drained)),
+        (true, false) => format!("drained already: {}", join(already)),
+        (true, true) => "nothing to drain".into(),
+    })
 }
 
 fn find<'a>(wanted: &'a mut Wanted, service: &Name, name: &Name) -> Result<&'a mut Instance, ChangeError> {
@@ -321,6 +345,20 @@ mod tests {
     fn last_instance_is_not_removed() {
         let error = refused(Change::Remove(name("web"), vec![name("8001"), name("8002")]));
         assert!(matches!(error, ChangeError::Usage(_)));
+    }
+
+    #[test]
+    fn drain_leaves_maintenance_as_it_is() {
+        let mut wanted = web();
+        Change::Admin(name("web"), name("8002"), Admin::Maint).apply(&mut wanted).unwrap();
+        let all = Change::Drain(vec![(name("web"), vec![name("8001"), name("8002")])]);
+        assert_eq!(all.clone().apply(&mut wanted).unwrap(), "drained web/8001");
+        let admin: Vec<Admin> =
+            wanted.services["web"].instances.iter().map(|instance| instance.admin).collect();
+        assert_eq!(admin, [Admin::Drain, Admin::Maint]);
+        assert_eq!(all.apply(&mut wanted).unwrap(), "drained already: web/8001 web/8002");
+        let nobody = Change::Drain(vec![(name("web"), vec![name("8009")])]);
+        assert_eq!(refused(nobody), ChangeError::NoInstance(name("web"), name("8009")));
     }
 
     #[test]

@@ -1,15 +1,10 @@
-//! The TCP listeners and connections of this network namespace, from the kernel's socket diagnostics.
+//! The TCP listeners of this network namespace, from the kernel's socket diagnostics.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Context as _, bail};
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_sock_diag::{
-    SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
-    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags},
-};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+use netlink_packet_sock_diag::inet::{InetResponse, StateFlags};
+
+use super::sock_diag;
 
 /// A listening TCP socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,64 +21,7 @@ pub struct Listener {
 
 /// All of them, IPv4 first.
 pub fn tcp() -> anyhow::Result<Vec<Listener>> {
-    Ok(dump_all(&StateFlags::LISTEN)?.iter().map(listener).collect())
-}
-
-/// How many connections are open on a port of this host.
-pub fn open_connections(port: u16) -> anyhow::Result<usize> {
-    let open = StateFlags::all() - StateFlags::LISTEN - StateFlags::CLOSE - StateFlags::TIME_WAIT;
-    let found = dump_all(&open)?;
-    Ok(found.iter().filter(|socket| socket.header.socket_id.source_port == port).count())
-}
-
-fn dump_all(states: &StateFlags) -> anyhow::Result<Vec<InetResponse>> {
-    let mut all = dump(AF_INET, states)?;
-    // A kernel without IPv6 has no sockets there.
-    all.extend(dump(AF_INET6, states).unwrap_or_default());
-    Ok(all)
-}
-
-fn dump(family: u8, states: &StateFlags) -> anyhow::Result<Vec<InetResponse>> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG).context("open a socket for socket diagnostics")?;
-    socket.bind_auto().context("bind a socket for socket diagnostics")?;
-    socket.connect(&SocketAddr::new(0, 0)).context("connect a socket for socket diagnostics")?;
-    socket.send(&request(family, states), 0).context("ask the kernel for sockets")?;
-
-    let mut found = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full().context("read sockets from the kernel")?;
-        let mut rest = &datagram[..];
-        while !rest.is_empty() {
-            let message = <NetlinkMessage<SockDiagMessage>>::deserialize(rest).context("read a socket")?;
-            match message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    found.push(*response);
-                }
-                NetlinkPayload::Done(_) => return Ok(found),
-                NetlinkPayload::Error(error) => bail!("ask the kernel for sockets: {error}"),
-                _ => {}
-            }
-            let length = usize::try_from(message.header.length)?.next_multiple_of(4);
-            rest = rest.get(length.max(4)..).unwrap_or_default();
-        }
-    }
-}
-
-fn request(family: u8, states: &StateFlags) -> Vec<u8> {
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let question = InetRequest {
-        family,
-        protocol: IPPROTO_TCP,
-        extensions: ExtensionFlags::empty(),
-        states: states.clone(),
-        socket_id: if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() },
-    };
-    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(question).into());
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
+    Ok(sock_diag::list(&StateFlags::LISTEN, None)?.iter().map(listener).collect())
 }
 
 fn listener(response: &InetResponse) -> Listener {

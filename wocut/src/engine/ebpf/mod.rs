@@ -1,8 +1,10 @@
 //! The eBPF engine: programs, links and maps pinned in the BPF file system, and nothing that needs to keep running.
 //!
 //! `load` brings the programs up, `rows` works out what the maps must hold, `sync` makes them hold it, `register`
-//! finds the listeners that were there before, `observe` reads counters, `trace` watches picks.
+//! finds the listeners that were there before, `observe` reads counters, `connections` finds open ones,
+//! `trace` watches picks.
 
+mod connections;
 mod hook;
 mod load;
 mod maps;
@@ -119,5 +121,13 @@ impl Engine for Ebpf<'_> {
         }
         let maps = maps::Maps::open(&self.pins).context("open the ebpf engine's maps")?;
         observe::observe(&maps, services)
+    }
+
+    fn open(&self, service: &Service, _others: &[&Service]) -> anyhow::Result<usize> {
+        connections::count(&self.pins, service)
+    }
+
+    fn kill(&self, service: &Service, _others: &[&Service]) -> anyhow::Result<usize> {
+        connections::kill(&self.pins, service)
     }
 }

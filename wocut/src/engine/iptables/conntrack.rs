@@ -12,6 +12,7 @@ use super::{
     family::Family,
     netlink::{self, AF_INET, AF_INET6},
 };
+use crate::model::Protocol;
 
 // From linux/netfilter/nfnetlink_conntrack.h.
 const NESTED: u16 = 1 << 15;
@@ -29,18 +30,22 @@ const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
 
-/// A TCP connection that is translated.
+/// A connection, or what UDP has instead, that is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
+    pub(super) protocol: Protocol,
     pub(super) client: SocketAddr,
     /// What the client asked for.
     pub(super) service: SocketAddr,
     /// Who answers.
     pub(super) instance: SocketAddr,
+    /// The client as the instance sees it: of two with the same port, the kernel gives one another port.
+    pub(super) peer: SocketAddr,
 }
 
-/// The connections that are translated, with one of these ports as what the client asked for.
+/// The flows that are translated, with one of these ports as what the client asked for.
 pub(super) fn translated(family: Family, services: &BTreeSet<u16>) -> io::Result<Vec<Flow>> {
     let family = match family {
         Family::V4 => AF_INET,
@@ -53,31 +58,34 @@ pub(super) fn translated(family: Family, services: &BTreeSet<u16>) -> io::Result
     Ok(flows)
 }
 
-/// Has the kernel forget connections.
+/// Has the kernel forget flows.
 pub(super) fn forget(flows: &[Flow]) -> io::Result<()> {
     netlink::send(NETLINK_NETFILTER, CT_DELETE, &flows.iter().map(name).collect::<Vec<_>>())
 }
 
-/// Reads a tracked connection, if it is TCP and translated.
+/// Reads what is tracked, if it is translated.
 fn flow(body: &[u8]) -> Option<Flow> {
     let attributes = body.get(4..)?;
-    let (client, service) = tuple(find(attributes, CTA_TUPLE_ORIG)?)?;
-    let (instance, _) = tuple(find(attributes, CTA_TUPLE_REPLY)?)?;
-    (service != instance).then_some(Flow { client, service, instance })
+    let (protocol, client, service) = tuple(find(attributes, CTA_TUPLE_ORIG)?)?;
+    let (_, instance, peer) = tuple(find(attributes, CTA_TUPLE_REPLY)?)?;
+    (service != instance).then_some(Flow { protocol, client, service, instance, peer })
 }
 
 /// Where from and where to.
-fn tuple(attributes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+fn tuple(attributes: &[u8]) -> Option<(Protocol, SocketAddr, SocketAddr)> {
     let (ip, protocol) = (find(attributes, CTA_TUPLE_IP)?, find(attributes, CTA_TUPLE_PROTO)?);
-    if find(protocol, CTA_PROTO_NUM)? != [IPPROTO_TCP] {
-        return None;
-    }
+    let spoken = match *find(protocol, CTA_PROTO_NUM)? {
+        [IPPROTO_TCP] => Protocol::Tcp,
+        [IPPROTO_UDP] => Protocol::Udp,
+        _ => return None,
+    };
     let address = |v4, v6| {
         let v4 = find(ip, v4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(IpAddr::from);
         v4.or_else(|| find(ip, v6).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()).map(IpAddr::from))
     };
     let port = |kind| Some(u16::from_be_bytes(find(protocol, kind)?.try_into().ok()?));
     Some((
+        spoken,
         SocketAddr::new(address(CTA_IP_V4_SRC, CTA_IP_V6_SRC)?, port(CTA_PROTO_SRC_PORT)?),
         SocketAddr::new(address(CTA_IP_V4_DST, CTA_IP_V6_DST)?, port(CTA_PROTO_DST_PORT)?),
     ))
@@ -96,7 +104,7 @@ fn find(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
-/// The body of a message about one connection.
+/// The body of a message about one flow.
 fn name(flow: &Flow) -> Vec<u8> {
     let (family, source, destination) = match (flow.client.ip(), flow.service.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
@@ -105,8 +113,12 @@ fn name(flow: &Flow) -> Vec<u8> {
         // A connection has one family; the kernel would refuse anything else.
         (from, to) => (AF_INET6, attribute(CTA_IP_V6_SRC, &v6(from)), attribute(CTA_IP_V6_DST, &v6(to))),
     };
+    let number = match flow.protocol {
+        Protocol::Tcp => IPPROTO_TCP,
+        Protocol::Udp => IPPROTO_UDP,
+    };
     let protocol = [
-        attribute(CTA_PROTO_NUM, &[IPPROTO_TCP]),
+        attribute(CTA_PROTO_NUM, &[number]),
         attribute(CTA_PROTO_SRC_PORT, &flow.client.port().to_be_bytes()),
         attribute(CTA_PROTO_DST_PORT, &flow.service.port().to_be_bytes()),
     ];
@@ -143,6 +155,7 @@ mod tests {
         CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_TUPLE_IP,
         CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, Flow, NESTED, attribute, flow, name,
     };
+    use crate::model::Protocol;
 
     fn tuple(from: [u8; 4], to: [u8; 4], protocol: u8, ports: (u16, u16)) -> Vec<u8> {
         let ip = [attribute(CTA_IP_V4_SRC, &from), attribute(CTA_IP_V4_DST, &to)].concat();
@@ -163,19 +176,24 @@ mod tests {
     }
 
     #[test]
-    fn only_translated_tcp_connections_are_read() {
+    fn only_translated_flows_are_read() {
         let [client, service, instance] =
             ["10.1.0.2:40000", "10.1.0.1:80", "10.1.0.1:8001"].map(|s| s.parse().unwrap());
-        assert_eq!(flow(&tracked(6, 80, 8001)), Some(Flow { client, service, instance }));
-        assert_eq!(flow(&tracked(17, 80, 8001)), None);
-        assert_eq!(flow(&tracked(6, 8001, 8001)), None);
+        for (number, protocol) in [(6, Protocol::Tcp), (17, Protocol::Udp)] {
+            let read = Flow { protocol, client, service, instance, peer: client };
+            assert_eq!(flow(&tracked(number, 80, 8001)), Some(read));
+            assert_eq!(flow(&tracked(number, 8001, 8001)), None);
+        }
+        assert_eq!(flow(&tracked(132, 80, 8001)), None);
     }
 
     #[test]
-    fn a_connection_is_named_as_the_kernel_names_it() {
-        let kernels = tracked(6, 80, 8001);
-        let ours = name(&flow(&kernels).unwrap());
-        assert_eq!(ours, kernels[..ours.len()]);
+    fn a_flow_is_named_as_the_kernel_names_it() {
+        for number in [6, 17] {
+            let kernels = tracked(number, 80, 8001);
+            let ours = name(&flow(&kernels).unwrap());
+            assert_eq!(ours, kernels[..ours.len()]);
+        }
     }
 
     proptest! {

@@ -22,6 +22,7 @@ use super::{
     place, rule,
     save::Saved,
 };
+use crate::model::Protocol;
 
 /// Long enough for requests that are being answered.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -71,12 +72,12 @@ fn flows(family: Family, services: &BTreeSet<u16>) -> (Vec<Flow>, Vec<Flow>) {
     let mut flows = conntrack::translated(family, services).unwrap_or_default();
     let instances: BTreeSet<IpAddr> = flows.iter().map(|flow| flow.instance.ip()).collect();
     let local: BTreeSet<IpAddr> = instances.into_iter().filter(|address| place::is_local(*address)).collect();
-    flows.retain(|flow| local.contains(&flow.instance.ip()));
+    flows.retain(|flow| flow.protocol == Protocol::Tcp && local.contains(&flow.instance.ip()));
     if flows.is_empty() {
         return (Vec::new(), Vec::new());
     }
     let sockets = sockets();
-    flows.into_iter().partition(|flow| sockets.contains(&(flow.instance.port(), flow.client.port())))
+    flows.into_iter().partition(|flow| sockets.contains(&(flow.instance.port(), flow.peer.port())))
 }
 
 /// The local and the remote port of every open connection.

@@ -5,10 +5,12 @@
 //! `WOCUT-…`, to which PREROUTING and OUTPUT have one jump each. Rules of others are neither touched nor counted.
 //!
 //! In reading order: `rules` and `pick` make rule text, `save` reads what is there, `diff` makes the one out of the
-//! other, `exec` runs the tools, `linger` sees to open connections when the last rule goes. Both flavours of iptables
+//! other, `exec` runs the tools, `linger` sees to open connections when the last rule goes,
+//! `connections` to those of one service. Both flavours of iptables
 //! will do, whichever is in PATH.
 
 mod chain;
+mod connections;
 mod conntrack;
 mod diff;
 mod exec;
@@ -178,6 +180,14 @@ impl Engine for Iptables {
             }
         }
         Ok(services.iter().map(|(name, service)| observe::service(&all, name, service)).collect())
+    }
+
+    fn open(&self, service: &Service, others: &[&Service]) -> anyhow::Result<usize> {
+        connections::count(service, others)
+    }
+
+    fn kill(&self, service: &Service, others: &[&Service]) -> anyhow::Result<usize> {
+        connections::kill(service, others)
     }
 }
 
