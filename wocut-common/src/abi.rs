@@ -196,6 +196,11 @@ pub struct Flow {
     pub reserved: u32,
 }
 
+impl Flow {
+    /// One that was silent for so many ns is a new one: longer than any daemon's keepalive.
+    pub const IDLE: u64 = 180_000_000_000;
+}
+
 /// A pick that the kernel will ask for again.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -368,6 +373,43 @@ pub struct Offsets {
     pub address_v6: u32,
 }
 
+/// The beginning of the packet of a test run of the `explain` program: a connection. After it is room for
+/// [`Explain::CANDIDATES`] times a [`Candidate`], the answer.
+#[repr(C, align(4))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explain {
+    /// As in [`Register`].
+    pub ethernet: [u8; 14],
+    /// The client's port, in host order.
+    pub remote_port: u16,
+    /// The client's address, in network order; IPv4 takes the first four bytes.
+    pub remote: [u8; 16],
+    /// The address that it reaches, likewise.
+    pub local: [u8; 16],
+    /// The service's port, in host order.
+    pub local_port: u16,
+    /// [`FAMILY_V4`] or [`FAMILY_V6`].
+    pub family: u8,
+    /// [`PROTOCOL_TCP`] or [`PROTOCOL_UDP`].
+    pub protocol: u8,
+}
+
+impl Explain {
+    /// What a policy that goes by state prefers, the four choices of the hash, and as many members after the first as
+    /// people may want to read of. One instance may be there several times.
+    pub const CANDIDATES: usize = 1 + 4 + 16;
+}
+
+/// One whom a pick would ask.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Candidate {
+    /// Id of the instance; 0 for nobody.
+    pub instance: u32,
+    /// 0: it would take the connection; 1: it has no listener for it; 2: its accept queue is full.
+    pub outcome: u32,
+}
+
 /// What the `scan` program writes of a listener that serves instances.
 #[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -430,6 +472,7 @@ const _: () = {
     assert!(size_of::<Register>() == 64);
     assert!(size_of::<Offsets>() == 52);
     assert!(size_of::<Scanned>() == 28);
+    assert!(size_of::<Explain>() == 52 && size_of::<Candidate>() == 8);
     // A choice is 16 bits of a hash: see `pick::slot`.
     assert!(SLOTS == 1 << 16);
     assert!(MAX_MEMBERS.is_power_of_two() && MAX_MEMBERS <= u16::MAX as usize);

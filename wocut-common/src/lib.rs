@@ -20,9 +20,9 @@ pub mod maps;
 pub mod pick;
 
 pub use abi::{
-    ABI_VERSION, CounterKey, Counters, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Flow, FlowKey, HOOK_SK_LOOKUP,
-    HOOK_TC, Instance, InstanceIds, ListenerKey, Load, MAX_MEMBERS, MAX_SHARED, ON_EMPTY_DROP, ON_EMPTY_PASS,
-    ON_EMPTY_REJECT, Offsets, Owner, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN, POLICY_RANDOM,
-    POLICY_ROUND_ROBIN, POLICY_STICKY, PROTOCOL_TCP, PROTOCOL_UDP, Pending, PortKey, Register, SLOTS,
-    Scanned, Service, ServiceKey, Settings, Table, Turn,
+    ABI_VERSION, Candidate, CounterKey, Counters, Explain, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Flow, FlowKey,
+    HOOK_SK_LOOKUP, HOOK_TC, Instance, InstanceIds, ListenerKey, Load, MAX_MEMBERS, MAX_SHARED,
+    ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, Offsets, Owner, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN,
+    POLICY_RANDOM, POLICY_ROUND_ROBIN, POLICY_STICKY, PROTOCOL_TCP, PROTOCOL_UDP, Pending, PortKey, Register,
+    SLOTS, Scanned, Service, ServiceKey, Settings, Table, Turn,
 };

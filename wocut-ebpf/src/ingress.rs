@@ -28,8 +28,6 @@ use crate::{
 pub(crate) const NEXT: i32 = TC_ACT_UNSPEC;
 /// `PACKET_HOST`: it was sent to this host, not to everybody and not past it.
 const TO_US: u32 = 0;
-/// A flow that was silent for so long is a new one: longer than any daemon's keepalive.
-const IDLE: u64 = 180_000_000_000;
 
 /// A packet has come in.
 ///
@@ -68,7 +66,7 @@ pub(crate) extern "C" fn read_packet(ctx: *mut __sk_buff, is_ours: u32) -> u32 {
 
 /// The packet at hand.
 #[inline(always)]
-fn packet() -> Option<&'static mut Packet> {
+pub(crate) fn packet() -> Option<&'static mut Packet> {
     // SAFETY: as in `read_packet`.
     PACKET.get_ptr_mut(0).map(|packet| unsafe { &mut *packet })
 }
@@ -156,7 +154,7 @@ extern "C" fn resume(ctx: *mut __sk_buff, service: u32) -> u32 {
     let answered = FLOWS.get_ptr_mut(replies).map(|reply| unsafe { &mut *reply });
     let seen = answered.as_ref().map_or(0, |reply| reply.seen);
     let idle = now - if seen > flow.seen { seen } else { flow.seen };
-    if flow.service != service || idle > IDLE {
+    if flow.service != service || idle > Flow::IDLE {
         return 0;
     }
     if offer_packet(ctx, service, flow.instance, mode::SILENT) != outcome::TAKEN {
@@ -309,7 +307,7 @@ fn offer_segment(ctx: *mut __sk_buff, packet: &Packet, service: u32, instance: u
 
 /// Whether the instance has a socket for the datagram. Puts the instance into the packet, if so.
 #[inline(always)]
-fn offer_datagram(ctx: *mut __sk_buff, packet: &mut Packet, instance: u32) -> u32 {
+pub(crate) fn offer_datagram(ctx: *mut __sk_buff, packet: &mut Packet, instance: u32) -> u32 {
     let Tuple { family, remote, remote_port, local, .. } = packet.tuple;
     let Some((address, port)) = place(packet, instance) else { return outcome::ABSENT };
     if address != local {
@@ -344,7 +342,7 @@ extern "C" fn busy_packet(ctx: *mut __sk_buff, instance: u32) -> u64 {
 
 /// The listener of an instance that would take a segment, to be released; null if there is none.
 #[inline(always)]
-fn listener(ctx: *mut __sk_buff, packet: &Packet, instance: u32) -> *mut bpf_sock {
+pub(crate) fn listener(ctx: *mut __sk_buff, packet: &Packet, instance: u32) -> *mut bpf_sock {
     let Some((address, port)) = place(packet, instance) else { return null_mut() };
     let found = listener_at(ctx, packet, address, port);
     if !found.is_null() || address != packet.tuple.local {

@@ -15,6 +15,7 @@
 
 mod account;
 mod egress;
+mod explain;
 mod ingress;
 mod kernel;
 mod lookup;
@@ -46,6 +47,12 @@ fn account(ctx: SockOpsContext) -> u32 {
 #[classifier]
 fn register(ctx: TcContext) -> i32 {
     register::answer(&ctx)
+}
+
+/// Runs when a command asks, on a packet that is the question: whom a connection would go to.
+#[classifier]
+fn explain(ctx: TcContext) -> i32 {
+    explain::answer(&ctx)
 }
 
 /// Runs for every TCP socket when a command asks, where `register` is refused.

@@ -293,7 +293,7 @@ pub(crate) fn goes_by_state(table: &Table) -> bool {
 
 /// What was picked for the first packet of this connection, if that was remembered.
 #[inline(always)]
-fn recall(tuple: Option<Tuple>, now: u64) -> Option<u32> {
+pub(crate) fn recall(tuple: Option<Tuple>, now: u64) -> Option<u32> {
     // SAFETY: the value is copied out at once.
     let pending: Pending = unsafe { PENDING.get(tuple?.flow_key()) }.copied()?;
     (now - pending.made < MEMORY).then_some(pending.instance)

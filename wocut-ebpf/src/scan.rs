@@ -62,9 +62,10 @@ pub(crate) fn scan(ctx: *mut Context) {
     }
     let scanned = Scanned { address, port, family: family.into(), device, error };
     let meta = field!(ctx, meta);
+    let output = field!(meta, output);
     // SAFETY: the helper reads as many bytes as there are.
     unsafe {
-        bpf_seq_write(field!(meta, output), (&raw const scanned).cast(), size_of::<Scanned>() as u32);
+        bpf_seq_write(output, (&raw const scanned).cast(), size_of::<Scanned>() as u32);
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use aya::maps::MapData;
 use wocut_common::{Owner, maps};
 
+use super::flows::{Flows, Open};
 use crate::{
     model::Service,
     sys::connections::{self, Connection},
@@ -15,12 +16,25 @@ use crate::{
 
 /// How many connections came through the service to its instances.
 pub(super) fn count(pins: &Path, service: &Service) -> anyhow::Result<usize> {
-    Ok(tcp(pins, service)?.len())
+    Ok(tcp(pins, service)?.len() + udp(pins, service)?.1.len())
 }
 
 /// Ends them; returns how many.
 pub(super) fn kill(pins: &Path, service: &Service) -> anyhow::Result<usize> {
-    Ok(connections::destroy(&tcp(pins, service)?)?)
+    let (flows, open) = udp(pins, service)?;
+    if let Some(mut flows) = flows {
+        open.iter().try_for_each(|flow| flows.forget(flow))?;
+    }
+    Ok(open.len() + connections::destroy(&tcp(pins, service)?)?)
+}
+
+/// The flows of its datagrams, and the map that they are in.
+fn udp(pins: &Path, service: &Service) -> anyhow::Result<(Option<Flows>, Vec<Open>)> {
+    let flows = Flows::open(pins)?;
+    let mut open = flows.as_ref().map(Flows::alive).transpose()?.unwrap_or_default();
+    let is_mine = |id: u32| service.instances.iter().any(|instance| instance.id == id);
+    open.retain(|flow| flow.service == service.index && is_mine(flow.instance));
+    Ok((flows, open))
 }
 
 /// By owner, not by port: a service that was attached anew elsewhere has connections on the port that it left.

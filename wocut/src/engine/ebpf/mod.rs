@@ -5,6 +5,7 @@
 //! `trace` watches picks.
 
 mod connections;
+mod flows;
 mod hook;
 mod load;
 mod maps;
@@ -120,7 +121,7 @@ impl Engine for Ebpf<'_> {
             return Ok(Vec::new());
         }
         let maps = maps::Maps::open(&self.pins).context("open the ebpf engine's maps")?;
-        observe::observe(&maps, services)
+        observe::observe(&maps, &self.pins, services)
     }
 
     fn open(&self, service: &Service, _others: &[&Service]) -> anyhow::Result<usize> {

@@ -1,10 +1,14 @@
 //! Reads what the programs counted.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use wocut_common::CounterKey;
 
 use super::{
+    flows::Flows,
     hook,
     maps::{Maps, rows},
     register::{BOUND_TO_DEVICE, KEPT_OUT},
@@ -15,10 +19,19 @@ use crate::{
     sys::listeners::{self, Listener},
 };
 
-pub(super) fn observe(maps: &Maps, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>> {
+pub(super) fn observe(
+    maps: &Maps,
+    pins: &Path,
+    services: &[(&Name, &Service)],
+) -> anyhow::Result<Vec<ObservedService>> {
     let registered: HashSet<u32> = maps.listening()?.iter().map(|key| key.instance).collect();
     let listeners = listeners::tcp()?;
     let rows = rows(&maps.services)?;
+    let flows = Flows::open(pins)?.as_ref().map(Flows::alive).transpose()?.unwrap_or_default();
+    let mut active: HashMap<(u32, u32), u64> = HashMap::new();
+    for flow in flows {
+        *active.entry((flow.service, flow.instance)).or_default() += 1;
+    }
     let mut observed = Vec::new();
     for (_, service) in services {
         let hook = hook::of(service, &rows);
@@ -27,10 +40,11 @@ pub(super) fn observe(maps: &Maps, services: &[(&Name, &Service)]) -> anyhow::Re
         for instance in &service.instances {
             let key = CounterKey { service: service.index, instance: instance.id };
             let row = maps.count(key)?.unwrap_or_default();
+            let flows = active.get(&(service.index, instance.id)).copied().unwrap_or_default();
             instances.push(ObservedInstance {
                 picked: Some(row.picked),
                 failovers: Some(row.failovers),
-                active: Some(maps.open_connections(instance.id)?),
+                active: Some(maps.open_connections(instance.id)? + flows),
                 connections: Some(row.opened),
                 received_bytes: Some(row.received_bytes),
                 sent_bytes: Some(row.sent_bytes),
