@@ -24,6 +24,11 @@ impl Program {
         Self { name, package, reason }
     }
 
+    /// The name of its package here.
+    pub(crate) fn package(&self) -> &'static str {
+        Distribution::here().map_or(self.package, |distribution| self.package_in(distribution))
+    }
+
     fn package_in(&self, distribution: Distribution) -> &'static str {
         match (distribution, self.package) {
             // Ubuntu has it as a tool of each kernel, and in the others' common package a program that finds it.

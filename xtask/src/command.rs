@@ -9,7 +9,7 @@ use crate::say::say;
 
 /// Runs a command that has to succeed.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    say(format_args!("+ {}", shown(command)));
+    show(command);
     let status = command.status().with_context(|| format!("run {}", name(command)))?;
     ensure!(status.success(), "{}: {status}", name(command));
     Ok(())
@@ -17,11 +17,16 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command that has to succeed, and gives its standard output; errors go to the terminal.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    say(format_args!("+ {}", shown(command)));
+    show(command);
     command.stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("run {}", name(command)))?;
     ensure!(output.status.success(), "{}: {}", name(command), output.status);
     String::from_utf8(output.stdout).with_context(|| format!("read what {} says", name(command)))
+}
+
+/// Shows a command that is about to run.
+pub(crate) fn show(command: &Command) {
+    say(format_args!("+ {}", shown(command)));
 }
 
 fn name(command: &Command) -> String {
@@ -36,7 +41,8 @@ fn shown(command: &Command) -> String {
     set.chain(words.map(quoted)).collect::<Vec<_>>().join(" ")
 }
 
-fn quoted(word: &OsStr) -> String {
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%".contains(c);
     if word.chars().any(char::is_control) {

@@ -16,6 +16,7 @@ mod strip;
 mod sysroot;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ enum Task {
     Check,
     CheckEbpf(check_ebpf::Args),
     Test(test::Args),
+    Vm(vm::Args),
     /// Show wocut at work on four web servers, then take everything down
     Demo,
     /// Compare connections through wocut with direct ones, in one run
@@ -62,6 +64,7 @@ fn run(task: Task) -> Result<()> {
         Task::Check => check::run(&workspace),
         Task::CheckEbpf(args) => check_ebpf::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
+        Task::Vm(args) => vm::run(&workspace, &args),
         Task::Demo => demo::run(&workspace),
         Task::Bench => bench::run(&workspace),
     }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 /// What the integration tests run.
-const PROGRAMS: &[Program] = &[
+pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("ip", "iproute2", "network namespaces and links"),
     Program::new("ss", "iproute2", "looks at sockets"),
     Program::new("nsenter", "util-linux", "runs a program inside a namespace"),
@@ -40,7 +40,7 @@ const PROGRAMS: &[Program] = &[
 ];
 
 /// Variables that a test looks at; sudo hands none on.
-const HANDED_ON: [&str; 4] = ["CI", "PATH", "RUST_BACKTRACE", "RUST_LOG"];
+pub(crate) const HANDED_ON: [&str; 4] = ["CI", "PATH", "RUST_BACKTRACE", "RUST_LOG"];
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     unit(workspace, args)?;
@@ -48,10 +48,18 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         return Ok(());
     }
     apt::ensure(workspace, PROGRAMS)?;
-    let wocut = workspace.program(&["build", "--locked", "--release", "-p", "wocut"], "wocut")?;
-    let tests = ["test", "--locked", "-p", "wocut-tests", "--test", "it", "--no-run"];
-    let tests = workspace.program(&tests, "it")?;
+    let (wocut, tests) = (build_wocut(workspace)?, build_tests(workspace)?);
     integration(workspace, args, &wocut, &tests).context("run the integration tests")
+}
+
+/// Builds the command that the integration tests run.
+pub(crate) fn build_wocut(workspace: &Workspace) -> Result<PathBuf> {
+    workspace.program(&["build", "--locked", "--release", "-p", "wocut"], "wocut")
+}
+
+/// Builds the integration tests, one program.
+pub(crate) fn build_tests(workspace: &Workspace) -> Result<PathBuf> {
+    workspace.program(&["test", "--locked", "-p", "wocut-tests", "--test", "it", "--no-run"], "it")
 }
 
 fn unit(workspace: &Workspace, args: &Args) -> Result<()> {

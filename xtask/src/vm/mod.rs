@@ -1,0 +1,105 @@
+//! `cargo xtask vm`: the integration tests on kernels of other Debian releases, in virtual machines.
+//!
+//! A machine has no disk and no network. Its whole system is the archive that the kernel unpacks into memory when it
+//! starts: the programs of this machine ([`system`]), the kernel's modules ([`kernel`]), wocut and its tests
+//! ([`guest`]). So it takes no root, and leaves nothing behind.
+
+mod accel;
+mod cpio;
+mod guest;
+mod kernel;
+mod memory;
+mod qemu;
+mod system;
+
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::apt::{self, Program};
+use crate::say::say;
+use crate::test;
+use crate::workspace::Workspace;
+
+use accel::Accel;
+use cpio::Archive;
+use guest::Job;
+use kernel::Kernel;
+use memory::Memory;
+use qemu::Machine;
+
+/// Run the integration tests on other kernels, in virtual machines.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The kernels to run on
+    #[arg(value_enum, default_values_t = [Kernel::V5_10, Kernel::Newest])]
+    kernels: Vec<Kernel>,
+    /// Run a shell command instead of the tests
+    #[arg(long, value_name = "COMMAND")]
+    run: Option<String>,
+    /// Take this wocut, and build none
+    #[arg(long, value_name = "FILE")]
+    wocut: Option<PathBuf>,
+    /// Put this file into the machine too, in the folder that wocut is in
+    #[arg(long, value_name = "FILE")]
+    with: Vec<PathBuf>,
+    /// End a machine that runs for longer than this
+    #[arg(long, value_name = "MINUTES", default_value_t = 40)]
+    limit: u64,
+    /// What the test program is to run: texts in the names of tests, or options of its own
+    #[arg(last = true)]
+    filter: Vec<String>,
+}
+
+/// What this needs here, besides what the tests need.
+const HOST: &[Program] = &[
+    Program::new("qemu-system-x86_64", "qemu-system-x86", "the machine"),
+    Program::new("modprobe", "kmod", "finds and loads a kernel's modules"),
+    Program::new("setpriv", "util-linux", "ends the machine with this program"),
+];
+
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    apt::ensure(workspace, HOST)?;
+    apt::ensure(workspace, test::PROGRAMS)?;
+    let wocut = args.wocut.clone().map_or_else(|| test::build_wocut(workspace), Ok)?;
+    let mut job = match &args.run {
+        Some(command) => Job::command(command),
+        None => Job::tests(&test::build_tests(workspace)?, &args.filter),
+    };
+    job.add("wocut", &wocut);
+    for file in &args.with {
+        let name = file.file_name().with_context(|| format!("{} has no name", file.display()))?;
+        job.add(name, file);
+    }
+    let accel = Accel::best()?;
+    let mut failed = Vec::new();
+    for &kernel in &args.kernels {
+        let start = Instant::now();
+        let outcome = boot(workspace, kernel, accel, &job, Duration::from_secs(60 * args.limit));
+        let seconds = start.elapsed().as_secs();
+        match outcome {
+            Ok(()) => say(format_args!("kernel {kernel}: passed in {seconds} s")),
+            Err(error) => {
+                say(format_args!("kernel {kernel}: failed in {seconds} s: {error:#}"));
+                failed.push(kernel.to_string());
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed on kernel {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn boot(workspace: &Workspace, kernel: Kernel, accel: Accel, job: &Job, limit: Duration) -> Result<()> {
+    let files = kernel.files(workspace)?;
+    let system = Memory::new("system")?;
+    let mut archive = Archive::new(BufWriter::new(system.file()));
+    system::write(&mut archive, test::PROGRAMS).context("copy this machine's programs")?;
+    files.write_modules(&mut archive).context("copy the kernel's modules")?;
+    job.write(workspace, &mut archive).context("copy wocut and its tests")?;
+    archive.finish().context("write the archive")?;
+    Machine { accel, kernel: &files.image, system: &system }.run(limit)
+}
