@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -12,7 +12,9 @@ use std::{
 
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
@@ -55,32 +57,151 @@ pub fn detach_link(pin: &Path) -> io::Result<()> {
     unsafe { bpf(BPF_LINK_DETACH, &attr) }.map(drop)
 }
 
+/// `struct bpf_link_info`, as far as a link on a namespace fills it.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    padding: u32,
+    netns_inode: u32,
+    attach_type: u32,
+}
+
 /// Inode number of the network namespace that a pinned link is on; 0 when that is gone.
 pub fn netns_of_link(pin: &Path) -> io::Result<u32> {
-    /// `struct bpf_link_info`, as far as a link on a namespace fills it.
+    let mut info = LinkInfo::default();
+    // SAFETY: a `LinkInfo` may hold any bits.
+    unsafe { info_of(open(pin)?.as_fd(), &mut info) }?;
+    Ok(info.netns_inode)
+}
+
+/// Where programs may be attached.
+#[derive(Clone, Copy, Debug)]
+pub enum Hook<'a> {
+    /// The lookup of listeners in a network namespace. Linux 5.9.
+    Lookup(BorrowedFd<'a>),
+    /// What comes in on the interface of that number, by way of tcx. Linux 6.6.
+    TcxIngress(u32),
+    /// What goes out there.
+    TcxEgress(u32),
+}
+
+/// The numbers of the programs on a hook, in the order in which they run.
+pub fn programs_on(hook: Hook<'_>) -> io::Result<Vec<u32>> {
+    /// The kernel runs no more than 64 on any of these.
+    const MOST: usize = 64;
     #[repr(C)]
-    #[derive(Default)]
-    struct LinkInfo {
-        kind: u32,
-        id: u32,
-        program: u32,
-        padding: u32,
-        netns_inode: u32,
+    struct Query {
+        target: u32,
         attach_type: u32,
+        flags: u32,
+        attach_flags: u32,
+        programs: u64,
+        count: u32,
+        padding: u32,
+        program_flags: u64,
+        links: u64,
+        link_flags: u64,
+        revision: u64,
     }
+    let (target, attach_type) = match hook {
+        Hook::Lookup(netns) => (number(netns)?, 36),
+        Hook::TcxIngress(interface) => (interface, 46),
+        Hook::TcxEgress(interface) => (interface, 47),
+    };
+    let mut found = [0u32; MOST];
+    let mut attr = Query {
+        target,
+        attach_type,
+        flags: 0,
+        attach_flags: 0,
+        programs: (&raw mut found) as u64,
+        count: u32::try_from(MOST).map_err(io::Error::other)?,
+        padding: 0,
+        program_flags: 0,
+        links: 0,
+        link_flags: 0,
+        revision: 0,
+    };
+    // SAFETY: `attr` is the layout that the command reads and writes, and `found` has room for `count` numbers.
+    unsafe { bpf_mut(BPF_PROG_QUERY, &mut attr) }?;
+    let count = usize::try_from(attr.count).map_err(io::Error::other)?;
+    Ok(found[..count.min(MOST)].to_vec())
+}
+
+/// `struct bpf_prog_info`, as far as the name.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    lengths: [u32; 2],
+    code: [u64; 2],
+    load_time: u64,
+    created_by: u32,
+    map_count: u32,
+    maps: u64,
+    name: [u8; 16],
+}
+
+/// The name of a program. Takes `CAP_SYS_ADMIN`.
+pub fn program_name(id: u32) -> io::Result<String> {
+    #[repr(C)]
+    struct ById {
+        id: u32,
+        next_id: u32,
+        flags: u32,
+    }
+    let attr = ById { id, next_id: 0, flags: 0 };
+    // SAFETY: `attr` is the layout that the command reads.
+    let fd = unsafe { bpf(BPF_PROG_GET_FD_BY_ID, &attr) }?;
+    let mut info = ProgramInfo::default();
+    // SAFETY: a `ProgramInfo` may hold any bits.
+    unsafe { info_of(descriptor(fd)?.as_fd(), &mut info) }?;
+    let end = info.name.iter().position(|byte| *byte == 0).unwrap_or(info.name.len());
+    Ok(String::from_utf8_lossy(&info.name[..end]).into_owned())
+}
+
+/// The number of the program that is pinned here, or whose link is; nothing if this is a map.
+pub fn pinned_program(pin: &Path) -> io::Result<Option<u32>> {
+    let fd = open(pin)?;
+    let kind = fs::read_link(format!("/proc/thread-self/fd/{}", fd.as_raw_fd()))?;
+    let kind = kind.to_string_lossy().replace('_', "-");
+    if kind.ends_with("bpf-prog") {
+        let mut info = ProgramInfo::default();
+        // SAFETY: a `ProgramInfo` may hold any bits.
+        unsafe { info_of(fd.as_fd(), &mut info) }?;
+        return Ok(Some(info.id));
+    }
+    if kind.ends_with("bpf-link") {
+        let mut info = LinkInfo::default();
+        // SAFETY: a `LinkInfo` may hold any bits.
+        unsafe { info_of(fd.as_fd(), &mut info) }?;
+        return Ok(Some(info.program));
+    }
+    Ok(None)
+}
+
+/// Has the kernel fill in what it knows of an object.
+///
+/// # Safety
+///
+/// `T` must be laid out as the kernel's information on such an object begins, and any bits in it must be valid.
+unsafe fn info_of<T>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     #[repr(C)]
     struct GetInfo {
         fd: u32,
         length: u32,
         info: u64,
     }
-    let link = open(pin)?;
-    let mut info = LinkInfo::default();
-    let length = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
-    let attr = GetInfo { fd: number(link.as_fd())?, length, info: (&raw mut info) as u64 };
-    // SAFETY: `attr` is the layout that the command reads, and `info` has the length that it says.
-    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
-    Ok(info.netns_inode)
+    let length = u32::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    let attr = GetInfo { fd: number(fd)?, length, info: std::ptr::from_mut(info) as u64 };
+    // SAFETY: `attr` is the layout that the command reads, `info` has the length that it says, and the caller knows the
+    // rest.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }.map(drop)
 }
 
 fn open(pin: &Path) -> io::Result<OwnedFd> {
@@ -94,6 +215,11 @@ fn open(pin: &Path) -> io::Result<OwnedFd> {
     let attr = Pin { path: path.as_ptr() as u64, fd: 0, flags: 0 };
     // SAFETY: `attr` is the layout that the command reads, and `path` lives through the call.
     let fd = unsafe { bpf(BPF_OBJ_GET, &attr) }?;
+    descriptor(fd)
+}
+
+/// The descriptor that a command returned.
+fn descriptor(fd: libc::c_long) -> io::Result<OwnedFd> {
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?) })
 }
@@ -108,5 +234,16 @@ fn number(fd: BorrowedFd<'_>) -> io::Result<u32> {
 unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<libc::c_long> {
     // SAFETY: the caller's.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// As [`bpf`], for commands that write into `attr`.
+///
+/// # Safety
+///
+/// `attr` must be what the command expects, and pointers in it must be valid.
+unsafe fn bpf_mut<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the caller's.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
