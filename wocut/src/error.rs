@@ -1,6 +1,11 @@
 //! What an error means for the exit code, and what helps.
 
-use crate::{engine::ebpf::OtherVersion, model::ParseError, plan::ChangeError};
+use crate::{
+    conflicts::{Conflict, Conflicts},
+    engine::ebpf::OtherVersion,
+    model::ParseError,
+    plan::ChangeError,
+};
 
 /// Nothing that the command needs is attached or running.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +39,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     usage
         .then_some(2)
         .or_else(|| cause.is::<NotAttached>().then_some(3))
-        .or_else(|| cause.is::<OtherVersion>().then_some(5))
+        .or_else(|| (cause.is::<OtherVersion>() || cause.is::<Conflicts>()).then_some(5))
 }
 
 /// The first line of an error and of each of its causes, outermost first. A cause that the one before it has told
@@ -49,6 +54,12 @@ pub fn causes(error: &anyhow::Error) -> Vec<String> {
         }
     }
     said
+}
+
+/// What is in the way, if that is the error.
+pub fn conflicts(error: &anyhow::Error) -> &[Conflict] {
+    let found = error.chain().find_map(|cause| cause.downcast_ref::<Conflicts>());
+    found.map_or(&[], |Conflicts(all)| all)
 }
 
 /// An error and its causes on one line.
@@ -73,6 +84,9 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if cause.is::<OtherVersion>() {
             return Some("that version's `wocut detach --all` removes it".into());
+        }
+        if cause.is::<Conflicts>() {
+            return Some("`--force` goes on in spite of them".into());
         }
         if cause.is::<FallsShort>() {
             return Some("`--allow-degraded` attaches it without".into());

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     engine::ebpf::trace::Pick,
-    error::{causes, hint},
+    error::{causes, conflicts, hint},
     host::Done,
     model::Name,
 };
@@ -124,11 +124,17 @@ impl Printer {
     pub(super) fn error(&self, error: &anyhow::Error) {
         let causes = causes(error);
         if self.json {
-            let object = serde_json::json!({ "schema": 1, "error": causes, "hint": hint(error) });
+            let mut object = serde_json::json!({ "schema": 1, "error": causes, "hint": hint(error) });
+            if !conflicts(error).is_empty() {
+                object["conflicts"] = serde_json::json!(conflicts(error));
+            }
             return complain(&object.to_string());
         }
         for (i, cause) in causes.iter().enumerate() {
             complain(&format!("{}: {cause}", if i == 0 { "error" } else { "  caused by" }));
+        }
+        for conflict in conflicts(error) {
+            complain(&format!("  conflict: {conflict}"));
         }
         if let Some(hint) = hint(error) {
             complain(&format!("hint: {hint}"));
