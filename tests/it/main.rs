@@ -2,6 +2,7 @@
 
 mod balance;
 mod change;
+mod conflicts;
 mod cookies;
 mod counters;
 mod crash;
