@@ -10,11 +10,13 @@ use std::{
     path::Path,
 };
 
+const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_PROG_QUERY: libc::c_int = 16;
+const BPF_BTF_LOAD: libc::c_int = 18;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
@@ -82,6 +84,8 @@ pub fn netns_of_link(pin: &Path) -> io::Result<u32> {
 pub enum Hook<'a> {
     /// The lookup of listeners in a network namespace. Linux 5.9.
     Lookup(BorrowedFd<'a>),
+    /// What becomes of the sockets of a cgroup. Linux 4.13.
+    SockOps(BorrowedFd<'a>),
     /// What comes in on the interface of that number, by way of tcx. Linux 6.6.
     TcxIngress(u32),
     /// What goes out there.
@@ -108,6 +112,7 @@ pub fn programs_on(hook: Hook<'_>) -> io::Result<Vec<u32>> {
     }
     let (target, attach_type) = match hook {
         Hook::Lookup(netns) => (number(netns)?, 36),
+        Hook::SockOps(cgroup) => (number(cgroup)?, 3),
         Hook::TcxIngress(interface) => (interface, 46),
         Hook::TcxEgress(interface) => (interface, 47),
     };
@@ -129,6 +134,92 @@ pub fn programs_on(hook: Hook<'_>) -> io::Result<Vec<u32>> {
     unsafe { bpf_mut(BPF_PROG_QUERY, &mut attr) }?;
     let count = usize::try_from(attr.count).map_err(io::Error::other)?;
     Ok(found[..count.min(MOST)].to_vec())
+}
+
+/// Kinds of maps that hold sockets, or hang on them.
+#[derive(Clone, Copy, Debug)]
+pub enum MapKind {
+    /// Sockets by key. Linux 4.18.
+    SockHash,
+    /// A record a socket. Linux 5.2.
+    SocketStorage,
+}
+
+/// Tries whether a map can be made, and leaves none.
+pub fn try_map(kind: MapKind, value_size: u32) -> io::Result<()> {
+    /// `union bpf_attr` for the command, as far as these need it.
+    #[repr(C)]
+    struct Create {
+        kind: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        flags: u32,
+        inner: u32,
+        numa_node: u32,
+        name: [u8; 16],
+        interface: u32,
+        types: u32,
+        key_type: u32,
+        value_type: u32,
+    }
+    let no_types = Create {
+        kind: 18,
+        key_size: 4,
+        value_size,
+        max_entries: 1,
+        flags: 0,
+        inner: 0,
+        numa_node: 0,
+        name: [0; 16],
+        interface: 0,
+        types: 0,
+        key_type: 0,
+        value_type: 0,
+    };
+    let types;
+    let attr = match kind {
+        MapKind::SockHash => no_types,
+        // A storage wants types: one number as key, and as value.
+        MapKind::SocketStorage => {
+            types = number_types()?;
+            let types = number(types.as_fd())?;
+            let (key_type, value_type) = (1, 2);
+            Create { kind: 24, max_entries: 0, flags: 1, types, key_type, value_type, ..no_types }
+        }
+    };
+    // SAFETY: `attr` is the layout that the command reads.
+    let fd = unsafe { bpf(BPF_MAP_CREATE, &attr) }?;
+    descriptor(fd).map(drop)
+}
+
+/// Type information with two types: a number of 4 bytes, and one of 8.
+fn number_types() -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Load {
+        data: u64,
+        log: u64,
+        length: u32,
+        log_size: u32,
+        log_level: u32,
+        log_true_size: u32,
+    }
+    const INTEGER: u32 = 1 << 24;
+    let strings = b"\0int\0long\0";
+    let types: [u32; 8] = [1, INTEGER, 4, 32, 5, INTEGER, 8, 64];
+    let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
+    let lengths = [24, 0, types.len(), types.len(), strings.len()];
+    let mut data = [&0xeb9fu16.to_ne_bytes()[..], &[1, 0]].concat();
+    for length in lengths {
+        data.extend(u32::try_from(length).map_err(io::Error::other)?.to_ne_bytes());
+    }
+    data.extend(types);
+    data.extend(strings);
+    let length = u32::try_from(data.len()).map_err(io::Error::other)?;
+    let attr =
+        Load { data: data.as_ptr() as u64, log: 0, length, log_size: 0, log_level: 0, log_true_size: 0 };
+    // SAFETY: `attr` is the layout that the command reads, and `data` has the length that it says.
+    descriptor(unsafe { bpf(BPF_BTF_LOAD, &attr) }?)
 }
 
 /// `struct bpf_prog_info`, as far as the name.

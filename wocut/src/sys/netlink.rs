@@ -10,6 +10,7 @@ const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
 
 /// IPv4.
@@ -47,6 +48,17 @@ pub fn send(protocol: isize, kind: u16, requests: &[Vec<u8>]) -> io::Result<()> 
         socket.send_to(&messages, &SocketAddr::new(0, 0), 0)?;
     }
     Ok(())
+}
+
+/// Sends one request and waits for what the kernel says to it.
+pub fn ask(protocol: isize, kind: u16, request: &[u8]) -> io::Result<()> {
+    let socket = open(protocol)?;
+    socket.send_to(&message(kind, NLM_F_REQUEST | NLM_F_ACK, request), &SocketAddr::new(0, 0), 0)?;
+    let (datagram, _) = socket.recv_from_full()?;
+    match messages(&datagram).first() {
+        Some((NLMSG_ERROR, body)) if error(body).raw_os_error() != Some(0) => Err(error(body)),
+        _ => Ok(()),
+    }
 }
 
 fn open(protocol: isize) -> io::Result<Socket> {

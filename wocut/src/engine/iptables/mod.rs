@@ -30,6 +30,7 @@ pub(crate) use chain::is_own;
 pub use exec::ToolError;
 use family::Family;
 pub(crate) use mark::MASK;
+pub use probe::{Extension, extensions};
 pub(crate) use rule::words;
 use rules::Entry;
 use save::Saved;
