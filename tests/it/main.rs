@@ -7,6 +7,7 @@ mod cookies;
 mod counters;
 mod crash;
 mod detach;
+mod doctor;
 mod drain;
 mod failover;
 mod fallback;
