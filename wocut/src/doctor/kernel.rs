@@ -87,14 +87,14 @@ pub(super) fn examine(netns: &Netns, release: &str) -> Vec<Finding> {
             ),
             "programs on interfaces are classic filters (clsact)",
         )
-        .as_a_bonus(),
+        .bonus(),
         Finding::new(
             Ebpf,
             "SO_REUSEPORT on hook tc",
             at_least(6, 6),
             "hook tc passes over listeners with SO_REUSEPORT (Linux 6.6 takes them)",
         )
-        .as_a_bonus(),
+        .bonus(),
         mptcp(),
         Finding::new(
             Ebpf,
@@ -143,7 +143,7 @@ fn mptcp() -> Finding {
         None => "not in this kernel",
     };
     let without = "nothing: every TCP listener can be used";
-    Finding::new(Ebpf, "MPTCP", (on == Some(true), found.into()), without).as_a_bonus()
+    Finding::new(Ebpf, "MPTCP", (on == Some(true), found.into()), without).bonus()
 }
 
 /// `none [integrity] confidentiality`, or no such file.
@@ -173,7 +173,7 @@ fn unprivileged() -> Finding {
         None => "the kernel does not say".into(),
     };
     let without = "nothing: wocut has capabilities; 1 or 2 is the safer setting";
-    Finding::new(Ebpf, "eBPF for all users", (value == Some(0), found), without).as_a_bonus()
+    Finding::new(Ebpf, "eBPF for all users", (value == Some(0), found), without).bonus()
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Finding {
     }
 
     /// Nothing is missed without it, or there is another way.
-    fn as_a_bonus(self) -> Self {
+    fn bonus(self) -> Self {
         Self { matters: false, ..self }
     }
 }
@@ -99,7 +99,7 @@ pub fn examine(host: &Host) -> Vec<Finding> {
             (bpffs::is_mounted(), format!("at {}", bpffs::ROOT)),
             "it is mounted when a service is attached, with CAP_SYS_ADMIN",
         )
-        .as_a_bonus(),
+        .bonus(),
         Finding::new(
             Area::Ebpf,
             "cgroup2",

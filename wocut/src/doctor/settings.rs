@@ -31,14 +31,14 @@ pub(super) fn examine(host: &Host) -> Vec<Finding> {
             seen(read(RANGE).map(|range| range.replace('\t', " to "))),
             "instance ports in that range are not told",
         )
-        .as_a_bonus(),
+        .bonus(),
         Finding::new(
             Iptables,
             "connection tracking",
             seen(conntrack()),
             "it comes with the first rule of engine iptables",
         )
-        .as_a_bonus(),
+        .bonus(),
         Finding::new(ThisHost, "room", room(host), "no further service can be attached"),
     ]
 }
