@@ -168,6 +168,11 @@ engines! { rule_that_refuses_clients_is_told: ebpf nft legacy }
 fn rule_that_refuses_clients_is_told(engine: Engine) {
     let host = Host::new(engine);
     let port = if engine == Engine::Ebpf { 80 } else { 8001 };
+    let ban = format!("-A INPUT -s 198.51.100.7 -p tcp --dport {port} -j DROP");
+    run(host.tool("iptables").args(words(&ban)));
+    let banned = host.attach("web 80/tcp to 8001");
+    assert_eq!(banned.stderr, "", "{banned}");
+    host.wocut("detach web").ok();
     let rule = format!("-A INPUT -p tcp --dport {port} -j DROP");
     run(host.tool("iptables").args(words(&rule)));
     let outcome = host.attach("web 80/tcp to 8001");

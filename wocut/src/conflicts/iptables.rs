@@ -89,6 +89,7 @@ fn rule(text: &str) -> Rule {
 fn condition(module: &str, option: &str, value: &str) -> Condition {
     let known = match option {
         "-p" => Some(Condition::Protocol(vec![value.into()])),
+        "-s" => Some(Condition::Source),
         "-d" => Net::parse(value).map(|net| Condition::Destination(vec![net])),
         "--dport" | "--dports" | "--destination-port" | "--destination-ports" => {
             ports(value).map(Condition::Port)

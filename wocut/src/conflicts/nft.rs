@@ -189,6 +189,7 @@ fn equal(left: &Value, right: &Value) -> Vec<Condition> {
             let transport = (transport != "th").then(|| Condition::Protocol(vec![transport]));
             transport.into_iter().chain([Condition::Port(vec![range])]).collect()
         }),
+        (Some("saddr"), _) => Some(vec![Condition::Source]),
         (Some("daddr"), _) => net(right).map(|net| vec![Condition::Destination(vec![net])]),
         (Some("protocol" | "nexthdr"), _) | (_, Some("l4proto")) => {
             Some(vec![Condition::Protocol(vec![plain(right)])])

@@ -4,11 +4,14 @@
 //! A translation in `PREROUTING` comes before a listener is looked up, so it takes the port from either engine. Tools
 //! are run only where the kernel says that there are tables to show.
 
-use std::{collections::BTreeMap, fs, io, thread};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs, io, thread,
+};
 
 use super::{
     Kind, Newcomer, Report, iptables, nft, owner,
-    ruleset::{Action, Hook, Met, Table},
+    ruleset::{Action, Hook, Met, Rule, Table},
     traffic::{Condition, Traffic},
 };
 use crate::{
@@ -38,10 +41,14 @@ pub(super) fn look(newcomers: &[Newcomer<'_>], report: &mut Report) {
                     report.conflicts.push(new.conflict(Kind::Rule, what, owned(&met)));
                 }
             }
-            for met in met(&tables, &[Hook::Prerouting, Hook::Input], &arriving(new, traffic)) {
-                if met.rule.action == Action::Refuse && met.names_port {
-                    let owner = owned(&met);
-                    report.notes.push(format!("{}: {owner} refuses clients: `{}`", new.name, met.rule.text));
+            let arriving = arriving(new, traffic.clone());
+            let on_its_way = met(&tables, &[Hook::Prerouting], &traffic);
+            for met in on_its_way.into_iter().chain(met(&tables, &[Hook::Input], &arriving)) {
+                if met.rule.action == Action::Refuse && met.names_port && !is_ban(met.rule) {
+                    let note = format!("{}: {} refuses clients: `{}`", new.name, owned(&met), met.rule.text);
+                    if !report.notes.contains(&note) {
+                        report.notes.push(note);
+                    }
                 }
             }
         }
@@ -51,9 +58,25 @@ pub(super) fn look(newcomers: &[Newcomer<'_>], report: &mut Report) {
     }
 }
 
-/// As filters see it: on iptables, the port is translated by then.
-fn arriving(new: &Newcomer<'_>, traffic: Vec<Traffic>) -> Vec<Traffic> {
-    if new.is_on(EngineKind::Ebpf) { traffic } else { with_instances(new, traffic) }
+/// As it arrives at the host: on iptables, the port is translated by then.
+fn arriving(new: &Newcomer<'_>, mut traffic: Vec<Traffic>) -> Vec<Traffic> {
+    if new.is_on(EngineKind::Ebpf) {
+        return traffic;
+    }
+    for one in &mut traffic {
+        one.ports.clear();
+    }
+    with_instances(new, traffic)
+}
+
+/// Whether it refuses only those whom somebody wanted to be refused.
+fn is_ban(rule: &Rule) -> bool {
+    let is_source = |condition: &Condition| match condition {
+        Condition::Source => true,
+        Condition::Any(choices) => choices.iter().flatten().any(|one| *one == Condition::Source),
+        _ => false,
+    };
+    rule.conditions.iter().any(is_source)
 }
 
 fn with_instances(new: &Newcomer<'_>, mut traffic: Vec<Traffic>) -> Vec<Traffic> {
@@ -90,15 +113,17 @@ fn marks(new: &Newcomer<'_>, tables: &[Table], host: &[std::net::IpAddr], report
 /// Every rule that any of the traffic meets, once.
 fn met<'a>(tables: &'a [Table], hooks: &[Hook], traffic: &[Traffic]) -> Vec<Met<'a>> {
     let mut found: Vec<Met<'a>> = Vec::new();
-    for table in tables {
-        for &hook in hooks {
-            for one in traffic {
-                for met in table.walk(hook, one) {
-                    match found.iter_mut().find(|old| std::ptr::eq(old.rule, met.rule)) {
-                        Some(old) => old.names_port |= met.names_port,
-                        None => found.push(met),
-                    }
-                }
+    // A host may have very many rules, which are told apart by where they are.
+    let mut places: BTreeMap<*const Rule, usize> = BTreeMap::new();
+    let walks = tables.iter().flat_map(|table| {
+        hooks.iter().flat_map(move |hook| traffic.iter().flat_map(move |one| table.walk(*hook, one)))
+    });
+    for met in walks {
+        match places.entry(std::ptr::from_ref(met.rule)) {
+            Entry::Occupied(place) => found[*place.get()].names_port |= met.names_port,
+            Entry::Vacant(free) => {
+                free.insert(found.len());
+                found.push(met);
             }
         }
     }

@@ -89,6 +89,8 @@ pub(super) enum Condition {
     Local(bool),
     /// The address family.
     Ipv6(bool),
+    /// Where the client is.
+    Source,
     /// Bits of the packet's mark.
     Mark(u32),
     /// Anything else, such as the interface.
@@ -124,7 +126,7 @@ impl Condition {
             Self::Destination(nets) => destination(nets, traffic),
             Self::Local(local) => certain(*local),
             Self::Ipv6(ipv6) => certain(*ipv6 == traffic.ipv6),
-            Self::Mark(_) | Self::Other => Meets::Partly,
+            Self::Source | Self::Mark(_) | Self::Other => Meets::Partly,
             Self::Not(condition) => match condition.met_by(traffic) {
                 Meets::Never => Meets::Always,
                 Meets::Partly => Meets::Partly,
