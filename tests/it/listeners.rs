@@ -177,7 +177,7 @@ fn services_that_share_an_instance_count_their_own_connections(engine: Engine) {
     let host = Host::new(engine);
     let early = Daemon::python(&host.lan.server, 8001);
     host.attach("web 80/tcp to 8001 8002");
-    host.attach("api 81/tcp to 8001");
+    host.attach("api 81/tcp to 8001 --force");
     let _others = Daemon::pythons(&host.lan.server, [8002]);
     let counts = |service: &str, instance: &str| {
         let row = host.instances(service)[instance].clone();

@@ -3,10 +3,12 @@
 mod balance;
 mod change;
 mod config;
+mod conflicts;
 mod cookies;
 mod counters;
 mod crash;
 mod detach;
+mod doctor;
 mod drain;
 mod drain_kill;
 mod drain_wait;

@@ -88,7 +88,7 @@ fn refusal_of_one_service_is_not_that_of_another(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, [8001, 8002]);
     host.attach("web 80/tcp to 8001 --on-empty reject");
-    host.attach("api 81/tcp to 8001");
+    host.attach("api 81/tcp to 8001 --force");
     host.attach("four 10.1.0.1:80/tcp to 8002");
     host.wocut("drain web 8001").ok();
     host.burst(Family::V4, 50).no_failure().only(&[8002]);

@@ -101,9 +101,24 @@ impl Daemon {
         daemons
     }
 
+    /// A Python script that says "ready" and ends with its stdin, once it is ready.
+    pub fn script(netns: &Netns, script: &str, arguments: &[&str]) -> Self {
+        let (daemon, stdout) = Self::start_script(netns, script, arguments.iter().map(ToString::to_string));
+        ready(stdout);
+        daemon
+    }
+
     fn start_python(netns: &Netns, script: &str, listen: Listen<'_>) -> (Self, ChildStdout) {
+        Self::start_script(netns, script, listen.arguments())
+    }
+
+    fn start_script(
+        netns: &Netns,
+        script: &str,
+        arguments: impl Iterator<Item = String>,
+    ) -> (Self, ChildStdout) {
         let mut command = netns.command(python());
-        command.args(["-I", "-S", "-c", script]).args(listen.arguments());
+        command.args(["-I", "-S", "-c", script]).args(arguments);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().must("start a Python daemon");
         let stdout = child.stdout.take().must("read the daemon's output");
@@ -145,6 +160,11 @@ impl Daemon {
     pub fn shut(&self, netns: &Netns, port: u16) {
         self.signal(Signal::USR1);
         wait_until("the listener is shut", Duration::from_secs(5), || accept_queue(netns, port).is_none());
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn pid(&self) -> Pid {

@@ -5,7 +5,7 @@
 //!
 //! A test reads from the outside in: a [`host::Host`] is a [`lan::Lan`] and an [`engine::Engine`]; daemons
 //! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command; [`client`], [`load`] and [`held`] connect, [`udp`]
-//! sends datagrams; [`tally`] and [`stats`] judge what came back.
+//! sends datagrams; [`rival`] is what else is on the host; [`tally`] and [`stats`] judge what came back.
 
 pub mod client;
 pub mod daemon;
@@ -19,6 +19,7 @@ pub mod need;
 pub mod netns;
 pub mod pins;
 pub mod random;
+pub mod rival;
 pub mod rules;
 pub mod sockets;
 pub mod stats;

@@ -1,6 +1,12 @@
 //! What an error means for the exit code, and what helps.
 
-use crate::{config::Refused, engine::ebpf::OtherVersion, model::ParseError, plan::ChangeError};
+use crate::{
+    config::Refused,
+    conflicts::{Conflict, Conflicts},
+    engine::ebpf::OtherVersion,
+    model::ParseError,
+    plan::ChangeError,
+};
 
 /// Nothing that the command needs is attached or running.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +54,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     usage
         .then_some(2)
         .or_else(|| cause.is::<NotAttached>().then_some(3))
-        .or_else(|| cause.is::<OtherVersion>().then_some(5))
+        .or_else(|| (cause.is::<OtherVersion>() || cause.is::<Conflicts>()).then_some(5))
         .or_else(|| cause.is::<Interrupted>().then_some(130))
 }
 
@@ -64,6 +70,12 @@ pub fn causes(error: &anyhow::Error) -> Vec<String> {
         }
     }
     said
+}
+
+/// What is in the way, if that is the error.
+pub fn conflicts(error: &anyhow::Error) -> &[Conflict] {
+    let found = error.chain().find_map(|cause| cause.downcast_ref::<Conflicts>());
+    found.map_or(&[], |Conflicts(all)| all)
 }
 
 /// An error and its causes on one line.
@@ -88,6 +100,9 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if cause.is::<OtherVersion>() {
             return Some("that version's `wocut detach --all` removes it".into());
+        }
+        if cause.is::<Conflicts>() {
+            return Some("`--force` goes on in spite of them".into());
         }
         if cause.is::<FallsShort>() {
             return Some("`--allow-degraded` attaches it without".into());

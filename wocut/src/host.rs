@@ -30,6 +30,21 @@ pub struct Host {
     netns: Netns,
 }
 
+/// A change, and what to warn of before it is made.
+#[derive(Debug)]
+pub struct Proposal {
+    /// The change.
+    pub change: Change,
+    /// What was found on the way.
+    pub warnings: Vec<String>,
+}
+
+impl From<Change> for Proposal {
+    fn from(change: Change) -> Self {
+        Self { change, warnings: Vec::new() }
+    }
+}
+
 /// What a change did.
 #[derive(Debug, Default)]
 pub struct Done {
@@ -87,11 +102,11 @@ impl Host {
 
     /// Makes a change, or says what it would do. `change` sees the wanted state that it will be made on; `verbose`
     /// also asks for the steps of a real change.
-    pub fn change(
+    pub fn change<C: Into<Proposal>>(
         &self,
         dry_run: bool,
         verbose: bool,
-        change: impl FnOnce(&Self, &Wanted) -> anyhow::Result<Change>,
+        change: impl FnOnce(&Self, &Wanted) -> anyhow::Result<C>,
     ) -> anyhow::Result<Done> {
         let _lock = DirLock::wait(Path::new(RUN))?;
         let mut before = self.wanted()?;
@@ -100,7 +115,8 @@ impl Host {
             before = self.wanted()?;
         }
         let mut after = before.clone();
-        let change = change(self, &before).map_err(|error| self.unclaim(&before, error))?;
+        let proposal = change(self, &before).map_err(|error| self.unclaim(&before, error))?;
+        let Proposal { change, warnings: found } = proposal.into();
         if matches!(change, Change::DetachAll) {
             // Whatever the state file says, or said before it was lost.
             after.engines.insert(EngineKind::Ebpf);
@@ -110,15 +126,17 @@ impl Host {
         after.engines.extend(after.services.values().map(|service| service.engine));
         let steps = if dry_run || verbose { self.dry_run(&after)? } else { Vec::new() };
         if dry_run {
-            return Ok(Done { line, steps, ..Done::default() });
+            return Ok(Done { line, warnings: found, steps, ..Done::default() });
         }
-        let mut warnings =
+        let mut warnings = found;
+        let reached =
             self.reach(&before, after).map_err(|error| match self.reach(&before, before.clone()) {
                 Ok(_) => error,
                 Err(again) => {
                     error.context(format!("and the state before could not be restored: {}", one_line(&again)))
                 }
             })?;
+        warnings.extend(reached);
         if let Err(error) = self.note_shares(&before) {
             warnings.push(format!("`wocut stats` is not exact from here: {}", one_line(&error)));
         }
@@ -215,6 +233,15 @@ impl Host {
         let wanted = self.wanted()?;
         let context = || format!("end the open connections of {name}");
         self.engine(service.engine).kill(service, &others(&wanted, name, service)).with_context(context)
+    }
+
+    /// The engine that [`choose`](Self::choose) tries first.
+    pub fn first_choice(choice: EngineChoice, service: &Service) -> EngineKind {
+        match choice {
+            EngineChoice::Only(kind) => kind,
+            EngineChoice::Auto if Ebpf::cannot_serve(service).is_some() => EngineKind::Iptables,
+            EngineChoice::Auto => EngineKind::Ebpf,
+        }
     }
 
     /// The engine for a new service, and why it is not eBPF if that was tried. What a trial loads stays for the change
@@ -317,6 +344,13 @@ impl Host {
 fn others<'a>(wanted: &'a Wanted, name: &Name, service: &Service) -> Vec<&'a Service> {
     let all = wanted.on(service.engine).into_iter();
     all.filter(|(other, _)| *other != name).map(|(_, other)| other).collect()
+}
+
+/// Puts the service of that name on an engine.
+pub fn put_on(wanted: &mut Wanted, name: &Name, engine: EngineKind) {
+    if let Some(service) = wanted.services.get_mut(name) {
+        service.engine = engine;
+    }
 }
 
 /// The service of that name.

@@ -5,6 +5,7 @@
 //! * [`model`]: what a user asks for, as types.
 //! * [`plan`]: what a change makes of the wanted state, and the slot tables. Pure.
 //! * [`engine`]: makes the kernel match, in eBPF or in iptables rules, and reads back what it counted.
+//! * [`conflicts`]: what else on this host wants what a service is about to take.
 //! * [`host`]: one command from lock to kernel and back; the state file.
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
@@ -15,6 +16,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod conflicts;
 pub mod doctor;
 pub mod engine;
 pub mod error;

@@ -28,6 +28,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("setpriv", "util-linux", "takes capabilities away"),
     Program::new("capsh", "libcap2-bin", "shows capabilities"),
     Program::new("iptables", "iptables", "the iptables engine, both flavours"),
+    Program::new("nft", "nftables", "rules of others, in conflict with a service"),
+    Program::new("tc", "iproute2", "filters of others"),
     Program::new("conntrack", "conntrack", "looks at and deletes connection tracking entries"),
     Program::new("bpftool", "bpftool", "looks at programs and maps, as users do"),
     Program::new("python3", "python3-minimal", "instances that misbehave in a chosen way"),

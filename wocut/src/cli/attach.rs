@@ -4,8 +4,9 @@ use clap::Args;
 
 use super::{Context, DryRun};
 use crate::{
+    conflicts,
     error::Usage,
-    host::service,
+    host::{Host, Proposal, put_on, service},
     model::{EngineKind, HookChoice, InstanceSpec, Listen, Name, OnEmpty, Options, Policy, StickyPrefix},
     plan::Change,
 };
@@ -24,7 +25,7 @@ pub(super) struct Attach {
     words: Vec<String>,
     #[command(flatten)]
     options: Flags,
-    /// Take the place of a different service of that name
+    /// Take the place of a different service of that name, and go on in spite of conflicts
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
@@ -80,18 +81,29 @@ impl Attach {
             };
             // Said twice, it stays on the engine that it is on.
             let old = wanted.services.get(&name).filter(|old| choice.allows(old.engine));
-            let (engine, engine_reason) = if let Some(old) = old {
-                (old.engine, old.engine_reason.clone())
-            } else {
-                // What makes no sense on any engine is refused before one is tried.
-                let mut draft = wanted.clone();
-                on(EngineKind::Ebpf, None).apply(&mut draft)?;
-                host.choose(choice, service(&draft, &name)?, wanted, rehearsal)?
+            // What makes no sense on any engine, and what is in the way, is refused before one is tried.
+            let mut draft = wanted.clone();
+            on(old.map_or(EngineKind::Ebpf, |old| old.engine), None).apply(&mut draft)?;
+            let first = match old {
+                Some(old) => old.engine,
+                None => Host::first_choice(choice, service(&draft, &name)?),
             };
+            put_on(&mut draft, &name, first);
+            let ask = context.ask(force);
+            let mut warnings = conflicts::check(host.netns(), wanted, &draft, ask)?;
+            let (engine, engine_reason) = match old {
+                Some(old) => (old.engine, old.engine_reason.clone()),
+                None => host.choose(choice, service(&draft, &name)?, wanted, rehearsal)?,
+            };
+            if engine != first {
+                // Others are in the way of this one.
+                put_on(&mut draft, &name, engine);
+                warnings = conflicts::check(host.netns(), wanted, &draft, ask)?;
+            }
             if let Some(reason) = &engine_reason {
                 context.printer.note(&format!("engine {engine}: {reason}"));
             }
-            Ok(on(engine, engine_reason))
+            Ok(Proposal { change: on(engine, engine_reason), warnings })
         })
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Context,
     printer::{Align, Style, Table},
 };
-use crate::doctor;
+use crate::doctor::{self, Finding};
 
 /// Say what this host can run, and which capability or kernel feature is missing
 #[derive(Args, Debug)]
@@ -16,22 +16,31 @@ impl Doctor {
     #[expect(clippy::unused_self, reason = "every command is run the same way")]
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
         let findings = doctor::examine(&context.host);
+        let works = doctor::any_engine(&findings);
         if context.printer.json() {
-            return context.printer.object(&serde_json::json!({ "schema": 1, "findings": findings }));
+            context.printer.object(&serde_json::json!({ "schema": 1, "findings": findings }))?;
+        } else {
+            context.printer.table(&table(findings))?;
         }
-        let mut table = Table::new(&[
-            ("FEATURE", Align::Left),
-            ("HERE", Align::Left),
-            ("FOUND", Align::Left),
-            ("WITHOUT IT", Align::Left),
-        ]);
-        for finding in findings {
-            let (style, here) = if finding.here { (Style::Plain, "yes") } else { (Style::Bad, "no") };
-            table.styled_row(
-                style,
-                [finding.feature.into(), here.into(), finding.found, finding.without.into()],
-            );
-        }
-        context.printer.table(&table)
+        anyhow::ensure!(works, "no engine works here");
+        Ok(())
     }
+}
+
+fn table(findings: Vec<Finding>) -> Table {
+    let mut table = Table::new(&[
+        ("FEATURE", Align::Left),
+        ("HERE", Align::Left),
+        ("FOUND", Align::Left),
+        ("WITHOUT IT", Align::Left),
+    ]);
+    for finding in findings {
+        let (style, here) = match (finding.here, finding.matters) {
+            (true, _) => (Style::Plain, "yes"),
+            (false, true) => (Style::Bad, "no"),
+            (false, false) => (Style::Off, "no"),
+        };
+        table.styled_row(style, [finding.feature.into(), here.into(), finding.found, finding.without.into()]);
+    }
+    table
 }

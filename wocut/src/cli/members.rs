@@ -7,6 +7,8 @@ use super::{
     leave::{Leave, Leaving},
 };
 use crate::{
+    conflicts,
+    host::Proposal,
     model::{InstanceSpec, Name},
     plan::Change,
 };
@@ -19,13 +21,22 @@ pub(super) struct Add {
     /// [NAME=][ADDR:]PORT[*WEIGHT]
     #[arg(required = true)]
     instance: Vec<InstanceSpec>,
+    /// Go on in spite of conflicts
+    #[arg(short, long)]
+    force: bool,
     #[command(flatten)]
     dry_run: DryRun,
 }
 
 impl Add {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        context.change(&self.dry_run, |_, _| Ok(Change::Add(self.name, self.instance)))
+        context.change(&self.dry_run, |host, wanted| {
+            let change = Change::Add(self.name, self.instance);
+            let mut draft = wanted.clone();
+            change.clone().apply(&mut draft)?;
+            let warnings = conflicts::check(host.netns(), wanted, &draft, context.ask(self.force))?;
+            Ok(Proposal { change, warnings })
+        })
     }
 }
 

@@ -24,10 +24,10 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use self::printer::{Color, Printer};
 use crate::{
+    conflicts::Ask,
     error::exit_code,
-    host::Host,
+    host::{Host, Proposal},
     model::{EngineChoice, Wanted},
-    plan::Change,
 };
 
 /// Hand every new connection on one service port to one of many local instances
@@ -137,11 +137,16 @@ struct DryRun {
 }
 
 impl Context<'_> {
+    /// How conflicts are looked for.
+    fn ask(&self, force: bool) -> Ask {
+        Ask { force, verbose: self.global.verbose > 0 }
+    }
+
     /// Makes a change and says what it did.
-    fn change(
+    fn change<C: Into<Proposal>>(
         &self,
         dry_run: &DryRun,
-        change: impl FnOnce(&Host, &Wanted) -> anyhow::Result<Change>,
+        change: impl FnOnce(&Host, &Wanted) -> anyhow::Result<C>,
     ) -> anyhow::Result<()> {
         let verbose = self.global.verbose > 0;
         let done = self.host.change(dry_run.dry_run, verbose, change)?;

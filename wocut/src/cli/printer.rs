@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     config::Refused,
     engine::ebpf::trace::Pick,
-    error::{causes, hint},
+    error::{causes, conflicts, hint},
     host::Done,
     model::Name,
 };
@@ -145,11 +145,17 @@ impl Printer {
             if let Some(problems) = problems {
                 object["problems"] = serde_json::json!(problems);
             }
+            if !conflicts(error).is_empty() {
+                object["conflicts"] = serde_json::json!(conflicts(error));
+            }
             return complain(&object.to_string());
         }
         problems.into_iter().flatten().for_each(|problem| complain(&format!("error: {problem}")));
         for (i, cause) in causes.iter().enumerate() {
             complain(&format!("{}: {cause}", if i == 0 { "error" } else { "  caused by" }));
+        }
+        for conflict in conflicts(error) {
+            complain(&format!("  conflict: {conflict}"));
         }
         if let Some(hint) = hint(error) {
             complain(&format!("hint: {hint}"));

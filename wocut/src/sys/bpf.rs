@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -10,80 +10,15 @@ use std::{
     path::Path,
 };
 
-const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_BTF_LOAD: libc::c_int = 18;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
-
-/// Makes an array of one value, for a place in an array of maps whose own maps have type information: Linux before 6.2
-/// takes none without.
-pub fn create_array(name: &str, value_size: u32) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Create {
-        kind: u32,
-        key_size: u32,
-        value_size: u32,
-        max_entries: u32,
-        flags: u32,
-        inner_map_fd: u32,
-        numa_node: u32,
-        name: [u8; 16],
-        ifindex: u32,
-        btf_fd: u32,
-        btf_key_type: u32,
-        btf_value_type: u32,
-    }
-    let types = array_types(value_size)?;
-    let mut attr = Create {
-        kind: BPF_MAP_TYPE_ARRAY,
-        key_size: 4,
-        value_size,
-        max_entries: 1,
-        btf_fd: number(types.as_fd())?,
-        btf_key_type: 1,
-        btf_value_type: 3,
-        ..Create::default()
-    };
-    // The kernel wants the name to end in a zero.
-    for (place, byte) in attr.name.iter_mut().take(15).zip(name.bytes()) {
-        *place = byte;
-    }
-    // SAFETY: `attr` is the layout that the command reads.
-    owned(unsafe { bpf(BPF_MAP_CREATE, &attr) }?)
-}
-
-/// Type information of an array of bytes: 1 is `u32`, 2 is `u8`, 3 is `u8[size]`.
-///
-/// <https://docs.kernel.org/bpf/btf.html>
-fn array_types(size: u32) -> io::Result<OwnedFd> {
-    const INTEGER: u32 = 1 << 24;
-    const ARRAY: u32 = 3 << 24;
-    #[repr(C)]
-    struct Load {
-        btf: u64,
-        log: u64,
-        btf_size: u32,
-        log_size: u32,
-        log_level: u32,
-    }
-    let strings = *b"\0u32\0u8\0\0\0\0";
-    let types = [1, INTEGER, 4, 32, 5, INTEGER, 1, 8, 0, ARRAY, 0, 2, 1, size];
-    let length = |bytes: usize| u32::try_from(bytes).map_err(io::Error::other);
-    let (types_length, strings_length) = (length(size_of_val(&types))?, length(strings.len())?);
-    let magic_and_version = 0x0001_eb9f;
-    let header = [magic_and_version, 24, 0, types_length, types_length, strings_length];
-    let mut btf: Vec<u8> = header.into_iter().chain(types).flat_map(u32::to_ne_bytes).collect();
-    btf.extend(strings);
-    let attr =
-        Load { btf: btf.as_ptr() as u64, log: 0, btf_size: length(btf.len())?, log_size: 0, log_level: 0 };
-    // SAFETY: `attr` is the layout that the command reads, and `btf` lives through the call.
-    owned(unsafe { bpf(BPF_BTF_LOAD, &attr) }?)
-}
 
 /// Empties a place of an array of maps.
 pub fn delete_element(map: BorrowedFd<'_>, index: u32) -> io::Result<()> {
@@ -124,32 +59,248 @@ pub fn detach_link(pin: &Path) -> io::Result<()> {
     unsafe { bpf(BPF_LINK_DETACH, &attr) }.map(drop)
 }
 
+/// `struct bpf_link_info`, as far as a link on a namespace or on an interface fills it.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    padding: u32,
+    target: u32,
+    attach_type: u32,
+}
+
 /// Inode number of the network namespace that a pinned link is on, or number of the interface; 0 when that is gone.
 pub fn target_of_link(pin: &Path) -> io::Result<u32> {
-    /// `struct bpf_link_info`, as far as a link on a namespace or on an interface fills it.
+    let mut info = LinkInfo::default();
+    // SAFETY: a `LinkInfo` may hold any bits.
+    unsafe { info_of(open(pin)?.as_fd(), &mut info) }?;
+    Ok(info.target)
+}
+
+/// Where programs may be attached.
+#[derive(Clone, Copy, Debug)]
+pub enum Hook<'a> {
+    /// The lookup of listeners in a network namespace. Linux 5.9.
+    Lookup(BorrowedFd<'a>),
+    /// What becomes of the sockets of a cgroup. Linux 4.13.
+    SockOps(BorrowedFd<'a>),
+    /// What comes in on the interface of that number, by way of tcx. Linux 6.6.
+    TcxIngress(u32),
+    /// What goes out there.
+    TcxEgress(u32),
+}
+
+/// The numbers of the programs on a hook, in the order in which they run.
+pub fn programs_on(hook: Hook<'_>) -> io::Result<Vec<u32>> {
+    /// The kernel runs no more than 64 on any of these.
+    const MOST: usize = 64;
     #[repr(C)]
-    #[derive(Default)]
-    struct LinkInfo {
-        kind: u32,
-        id: u32,
-        program: u32,
-        padding: u32,
+    struct Query {
         target: u32,
         attach_type: u32,
+        flags: u32,
+        attach_flags: u32,
+        programs: u64,
+        count: u32,
+        padding: u32,
+        program_flags: u64,
+        links: u64,
+        link_flags: u64,
+        revision: u64,
     }
+    let (target, attach_type) = match hook {
+        Hook::Lookup(netns) => (number(netns)?, 36),
+        Hook::SockOps(cgroup) => (number(cgroup)?, 3),
+        Hook::TcxIngress(interface) => (interface, 46),
+        Hook::TcxEgress(interface) => (interface, 47),
+    };
+    let mut found = [0u32; MOST];
+    let mut attr = Query {
+        target,
+        attach_type,
+        flags: 0,
+        attach_flags: 0,
+        programs: (&raw mut found) as u64,
+        count: u32::try_from(MOST).map_err(io::Error::other)?,
+        padding: 0,
+        program_flags: 0,
+        links: 0,
+        link_flags: 0,
+        revision: 0,
+    };
+    // SAFETY: `attr` is the layout that the command reads and writes, and `found` has room for `count` numbers.
+    unsafe { bpf_mut(BPF_PROG_QUERY, &mut attr) }?;
+    let count = usize::try_from(attr.count).map_err(io::Error::other)?;
+    Ok(found[..count.min(MOST)].to_vec())
+}
+
+/// Kinds of maps that hold sockets, or hang on them.
+#[derive(Clone, Copy, Debug)]
+pub enum MapKind {
+    /// Sockets by key. Linux 4.18.
+    SockHash,
+    /// A record a socket. Linux 5.2.
+    SocketStorage,
+}
+
+/// `union bpf_attr` for making a map, as far as these need it.
+#[repr(C)]
+#[derive(Default)]
+struct Create {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    inner: u32,
+    numa_node: u32,
+    name: [u8; 16],
+    interface: u32,
+    types: u32,
+    key_type: u32,
+    value_type: u32,
+}
+
+fn create(attr: &Create) -> io::Result<OwnedFd> {
+    // SAFETY: `attr` is the layout that the command reads.
+    descriptor(unsafe { bpf(BPF_MAP_CREATE, attr) }?)
+}
+
+/// Tries whether a map can be made, and leaves none.
+pub fn try_map(kind: MapKind, value_size: u32) -> io::Result<()> {
+    let no_types = Create { kind: 18, key_size: 4, value_size, max_entries: 1, ..Create::default() };
+    let types;
+    let attr = match kind {
+        MapKind::SockHash => no_types,
+        // A storage wants types: one number as key, and as value.
+        MapKind::SocketStorage => {
+            types = load_types(&[1, INTEGER, 4, 32, 5, INTEGER, 8, 64], b"\0int\0long\0")?;
+            let types = number(types.as_fd())?;
+            let (key_type, value_type) = (1, 2);
+            Create { kind: 24, max_entries: 0, flags: 1, types, key_type, value_type, ..no_types }
+        }
+    };
+    create(&attr).map(drop)
+}
+
+/// Makes an array of one value, for a place in an array of maps whose own maps have type information: Linux before 6.2
+/// takes none without.
+pub fn create_array(value_size: u32) -> io::Result<OwnedFd> {
+    // 1 is `u32`, 2 is `u8`, 3 is `u8[value_size]`.
+    let types = [1, INTEGER, 4, 32, 5, INTEGER, 1, 8, 0, ARRAY, 0, 2, 1, value_size];
+    let types = load_types(&types, b"\0u32\0u8\0")?;
+    create(&Create {
+        kind: 2,
+        key_size: 4,
+        value_size,
+        max_entries: 1,
+        types: number(types.as_fd())?,
+        key_type: 1,
+        value_type: 3,
+        ..Create::default()
+    })
+}
+
+const INTEGER: u32 = 1 << 24;
+const ARRAY: u32 = 3 << 24;
+
+/// Gives the kernel type information: <https://docs.kernel.org/bpf/btf.html>.
+fn load_types(types: &[u32], strings: &[u8]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Load {
+        data: u64,
+        log: u64,
+        length: u32,
+        log_size: u32,
+        log_level: u32,
+    }
+    let types: Vec<u8> = types.iter().copied().flat_map(u32::to_ne_bytes).collect();
+    let lengths = [24, 0, types.len(), types.len(), strings.len()];
+    let mut data = [&0xeb9fu16.to_ne_bytes()[..], &[1, 0]].concat();
+    for length in lengths {
+        data.extend(u32::try_from(length).map_err(io::Error::other)?.to_ne_bytes());
+    }
+    data.extend(types);
+    data.extend(strings);
+    let length = u32::try_from(data.len()).map_err(io::Error::other)?;
+    let attr = Load { data: data.as_ptr() as u64, log: 0, length, log_size: 0, log_level: 0 };
+    // SAFETY: `attr` is the layout that the command reads, and `data` has the length that it says.
+    descriptor(unsafe { bpf(BPF_BTF_LOAD, &attr) }?)
+}
+
+/// `struct bpf_prog_info`, as far as the name.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    lengths: [u32; 2],
+    code: [u64; 2],
+    load_time: u64,
+    created_by: u32,
+    map_count: u32,
+    maps: u64,
+    name: [u8; 16],
+}
+
+/// The name of a program. Takes `CAP_SYS_ADMIN`.
+pub fn program_name(id: u32) -> io::Result<String> {
+    #[repr(C)]
+    struct ById {
+        id: u32,
+        next_id: u32,
+        flags: u32,
+    }
+    let attr = ById { id, next_id: 0, flags: 0 };
+    // SAFETY: `attr` is the layout that the command reads.
+    let fd = unsafe { bpf(BPF_PROG_GET_FD_BY_ID, &attr) }?;
+    let mut info = ProgramInfo::default();
+    // SAFETY: a `ProgramInfo` may hold any bits.
+    unsafe { info_of(descriptor(fd)?.as_fd(), &mut info) }?;
+    let end = info.name.iter().position(|byte| *byte == 0).unwrap_or(info.name.len());
+    Ok(String::from_utf8_lossy(&info.name[..end]).into_owned())
+}
+
+/// The number of the program that is pinned here, or whose link is; nothing if this is a map.
+pub fn pinned_program(pin: &Path) -> io::Result<Option<u32>> {
+    let fd = open(pin)?;
+    let kind = fs::read_link(format!("/proc/thread-self/fd/{}", fd.as_raw_fd()))?;
+    let kind = kind.to_string_lossy().replace('_', "-");
+    if kind.ends_with("bpf-prog") {
+        let mut info = ProgramInfo::default();
+        // SAFETY: a `ProgramInfo` may hold any bits.
+        unsafe { info_of(fd.as_fd(), &mut info) }?;
+        return Ok(Some(info.id));
+    }
+    if kind.ends_with("bpf-link") {
+        let mut info = LinkInfo::default();
+        // SAFETY: a `LinkInfo` may hold any bits.
+        unsafe { info_of(fd.as_fd(), &mut info) }?;
+        return Ok(Some(info.program));
+    }
+    Ok(None)
+}
+
+/// Has the kernel fill in what it knows of an object.
+///
+/// # Safety
+///
+/// `T` must be laid out as the kernel's information on such an object begins, and any bits in it must be valid.
+unsafe fn info_of<T>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     #[repr(C)]
     struct GetInfo {
         fd: u32,
         length: u32,
         info: u64,
     }
-    let link = open(pin)?;
-    let mut info = LinkInfo::default();
-    let length = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
-    let attr = GetInfo { fd: number(link.as_fd())?, length, info: (&raw mut info) as u64 };
-    // SAFETY: `attr` is the layout that the command reads, and `info` has the length that it says.
-    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
-    Ok(info.target)
+    let length = u32::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    let attr = GetInfo { fd: number(fd)?, length, info: std::ptr::from_mut(info) as u64 };
+    // SAFETY: `attr` is the layout that the command reads, `info` has the length that it says, and the caller knows the
+    // rest.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }.map(drop)
 }
 
 fn open(pin: &Path) -> io::Result<OwnedFd> {
@@ -163,12 +314,12 @@ fn open(pin: &Path) -> io::Result<OwnedFd> {
     let attr = Pin { path: path.as_ptr() as u64, fd: 0, flags: 0 };
     // SAFETY: `attr` is the layout that the command reads, and `path` lives through the call.
     let fd = unsafe { bpf(BPF_OBJ_GET, &attr) }?;
-    owned(fd)
+    descriptor(fd)
 }
 
-/// A descriptor that the kernel has just made for us.
-fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
-    // SAFETY: nobody else knows it.
+/// The descriptor that a command returned.
+fn descriptor(fd: libc::c_long) -> io::Result<OwnedFd> {
+    // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?) })
 }
 
@@ -182,5 +333,16 @@ fn number(fd: BorrowedFd<'_>) -> io::Result<u32> {
 unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<libc::c_long> {
     // SAFETY: the caller's.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// As [`bpf`], for commands that write into `attr`.
+///
+/// # Safety
+///
+/// `attr` must be what the command expects, and pointers in it must be valid.
+unsafe fn bpf_mut<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the caller's.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

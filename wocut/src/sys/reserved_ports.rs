@@ -41,7 +41,8 @@ fn parse(text: &str) -> BTreeSet<u16> {
     ranges.flatten().collect()
 }
 
-fn format(ports: &BTreeSet<u16>) -> String {
+/// As the setting is written: ranges, and a newline at the end.
+pub fn format(ports: &BTreeSet<u16>) -> String {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     for &port in ports {
         match ranges.last_mut() {

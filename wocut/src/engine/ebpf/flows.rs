@@ -38,7 +38,7 @@ impl Flows {
         let now = Duration::try_from(now).context("read the clock")?;
         let since = u64::try_from(now.as_nanos())?.saturating_sub(Flow::IDLE);
         let mut alive = BTreeMap::new();
-        for row in self.0.iter() {
+        for row in &self.0 {
             let (key, flow) = match row {
                 // The programs took it out in the meantime.
                 Err(MapError::KeyNotFound) => continue,

@@ -18,7 +18,7 @@ mod sync;
 mod tc;
 pub mod trace;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -40,6 +40,11 @@ impl<'a> Ebpf<'a> {
     pub fn new(netns: &'a Netns) -> Self {
         let pins = PathBuf::from(bpffs::ROOT).join("wocut").join(netns.inode.to_string());
         Self { netns, pins }
+    }
+
+    /// Where it keeps what belongs to this namespace.
+    pub fn pins(&self) -> &Path {
+        &self.pins
     }
 
     /// Tries whether this host runs the engine, by loading it. What it loads stays, for [`Engine::apply`] to use.

@@ -157,7 +157,7 @@ fn swap_table(
             maps.services.insert(key, swapping, 0).context("write map services")?;
         }
         let size = u32::try_from(size_of::<Table>())?;
-        let inner = sys::bpf::create_array("slot_table", size).context("create a slot table")?;
+        let inner = sys::bpf::create_array(size).context("create a slot table")?;
         let mut inner: TableMap = Map::from_map_data(MapData::from_fd(inner)?)?.try_into()?;
         inner.set(0, *table(service), 0).context("write a slot table")?;
         maps.slots.set(service.index, &inner, 0).context("swap the slot table")?;

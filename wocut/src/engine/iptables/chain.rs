@@ -26,7 +26,7 @@ pub(super) fn can_have_parts(service: &Name) -> bool {
 }
 
 /// Whether a chain belongs to this engine.
-pub(super) fn is_own(chain: &str) -> bool {
+pub(crate) fn is_own(chain: &str) -> bool {
     chain.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use crate::model::Instance;
 
 /// The bits of the packet mark that belong to this engine.
-pub(super) const MASK: u16 = 0xffff;
+pub(crate) const MASK: u16 = 0xffff;
 
 /// Gives every instance of a service a mark, by id.
 ///

@@ -17,7 +17,6 @@ mod exec;
 mod family;
 mod linger;
 mod mark;
-mod netlink;
 mod observe;
 mod pick;
 mod place;
@@ -29,13 +28,20 @@ mod save;
 mod tests;
 
 use anyhow::{Context as _, bail};
+pub(crate) use chain::is_own;
 pub use exec::ToolError;
 use family::Family;
+pub(crate) use mark::MASK;
+pub use probe::{Extension, extensions};
+pub(crate) use rule::words;
 use rules::Entry;
 use save::Saved;
 
 use super::{Engine, ObservedService};
-use crate::model::{Name, Options, Policy, Service};
+use crate::{
+    model::{Name, Options, Policy, Service},
+    sys::netlink,
+};
 
 /// The engine. It holds nothing: the kernel does.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The text of one rule, as `iptables-save` prints it after `-A CHAIN`.
 
 /// Splits rule text at blanks outside quotes, as `iptables-restore` does.
-pub(super) fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     let (mut words, mut word) = (Vec::new(), None::<String>);
     let (mut quoted, mut escaped) = (false, false);
     for c in text.chars() {

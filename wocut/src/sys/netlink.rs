@@ -1,4 +1,4 @@
-//! The little of netlink that conntrack and socket diagnostics take.
+//! The little of netlink that conntrack, socket diagnostics, addresses, rules and tables take.
 
 use std::io;
 
@@ -10,18 +10,20 @@ const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
 
-pub(super) const AF_INET: u8 = 2;
-pub(super) const AF_INET6: u8 = 10;
+/// IPv4.
+pub const AF_INET: u8 = 2;
+/// IPv6.
+pub const AF_INET6: u8 = 10;
+/// An attribute that holds attributes has this in its type.
+const NESTED: u16 = 1 << 15;
+/// Its value is in network order.
+const NETWORK_ORDER: u16 = 1 << 14;
 
 /// Asks for all of something, and hands over the body of each answer.
-pub(super) fn dump(
-    protocol: isize,
-    kind: u16,
-    request: &[u8],
-    mut each: impl FnMut(&[u8]),
-) -> io::Result<()> {
+pub fn dump(protocol: isize, kind: u16, request: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = open(protocol)?;
     socket.send_to(&message(kind, NLM_F_REQUEST | NLM_F_DUMP, request), &SocketAddr::new(0, 0), 0)?;
     loop {
@@ -37,7 +39,7 @@ pub(super) fn dump(
 }
 
 /// Sends requests, many in one datagram, and waits for no answer.
-pub(super) fn send(protocol: isize, kind: u16, requests: &[Vec<u8>]) -> io::Result<()> {
+pub fn send(protocol: isize, kind: u16, requests: &[Vec<u8>]) -> io::Result<()> {
     const BATCH: usize = 256;
     let socket = open(protocol)?;
     for batch in requests.chunks(BATCH) {
@@ -46,6 +48,17 @@ pub(super) fn send(protocol: isize, kind: u16, requests: &[Vec<u8>]) -> io::Resu
         socket.send_to(&messages, &SocketAddr::new(0, 0), 0)?;
     }
     Ok(())
+}
+
+/// Sends one request and waits for what the kernel says to it.
+pub fn ask(protocol: isize, kind: u16, request: &[u8]) -> io::Result<()> {
+    let socket = open(protocol)?;
+    socket.send_to(&message(kind, NLM_F_REQUEST | NLM_F_ACK, request), &SocketAddr::new(0, 0), 0)?;
+    let (datagram, _) = socket.recv_from_full()?;
+    match messages(&datagram).first() {
+        Some((NLMSG_ERROR, body)) if error(body).raw_os_error() != Some(0) => Err(error(body)),
+        _ => Ok(()),
+    }
 }
 
 fn open(protocol: isize) -> io::Result<Socket> {
@@ -84,6 +97,33 @@ fn header(bytes: &[u8]) -> Option<(usize, u16)> {
     Some((usize::try_from(length).ok()?, kind))
 }
 
+/// The attributes in a body: type, and value.
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
+        let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?);
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind & !(NESTED | NETWORK_ORDER), value))
+    })
+}
+
+/// The attribute of that type.
+pub fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+/// A value that is one number in the machine's order.
+pub fn number(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_ne_bytes)
+}
+
+/// A value that is text, without its final NUL.
+pub fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
+}
+
 fn error(body: &[u8]) -> io::Error {
     let code = body.get(..4).and_then(|code| code.try_into().ok()).map_or(0, i32::from_ne_bytes);
     io::Error::from_raw_os_error(code.wrapping_neg())
@@ -93,7 +133,7 @@ fn error(body: &[u8]) -> io::Error {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{error, message, messages};
+    use super::{attributes, error, message, messages};
 
     #[test]
     fn messages_survive_a_round_trip() {
@@ -110,6 +150,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(messages(&bytes).len() <= 200);
+            prop_assert!(attributes(&bytes).count() <= 200);
         }
     }
 }
