@@ -101,5 +101,5 @@ fn boot(workspace: &Workspace, kernel: Kernel, accel: Accel, job: &Job, limit: D
     files.write_modules(&mut archive).context("copy the kernel's modules")?;
     job.write(workspace, &mut archive).context("copy wocut and its tests")?;
     archive.finish().context("write the archive")?;
-    Machine { accel, kernel: &files.image, system: &system }.run(limit)
+    Machine { accel: accel.options(kernel), kernel: &files.image, system: &system }.run(limit)
 }

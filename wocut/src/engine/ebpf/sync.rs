@@ -71,7 +71,7 @@ pub(super) fn sync(
         }
     }
     if hook::wants_tc(services, &hooks) {
-        warnings.extend(tc::attach(pins, netns)?);
+        warnings.extend(tc::attach(pins, netns, false)?);
     }
     // A place that moves to another service, or to none, leaves its old service first.
     for (key, old) in &before.services {

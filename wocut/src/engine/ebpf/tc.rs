@@ -17,7 +17,7 @@ use aya::programs::{
 };
 use wocut_common::maps;
 
-use super::load;
+use super::{load, pins};
 use crate::sys::{
     bpf::{detach_link, target_of_link, update_link},
     interfaces::{Interface, interfaces},
@@ -40,10 +40,20 @@ const SIDES: [Side; 2] = [
 const PRIORITY: u16 = 49_500;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
-/// Loads what is not loaded, and attaches it to the interfaces where it is not attached. Returns warnings.
-pub(super) fn attach(pins: &Path, netns: &Netns) -> anyhow::Result<Vec<String>> {
-    let is_there = |name: &str| pins.join(name).exists();
-    let fresh = !SIDES.iter().all(|side| is_there(side.program)) || !is_there(maps::FLOWS);
+/// Their names.
+pub(super) fn programs() -> impl Iterator<Item = &'static str> {
+    SIDES.iter().map(|side| side.program)
+}
+
+/// Whether they are loaded.
+pub(super) fn is_loaded(pins: &Path) -> bool {
+    programs().chain([maps::FLOWS]).all(|name| pins.join(name).exists())
+}
+
+/// Loads what is not loaded, and attaches it to the interfaces where it is not attached. `anew` puts new programs in
+/// the place of those that are loaded. Returns warnings.
+pub(super) fn attach(pins: &Path, netns: &Netns, anew: bool) -> anyhow::Result<Vec<String>> {
+    let fresh = anew || !is_loaded(pins);
     if fresh {
         load(pins, netns)?;
     }
@@ -72,7 +82,7 @@ pub(super) fn attach(pins: &Path, netns: &Netns) -> anyhow::Result<Vec<String>> 
 }
 
 /// Loads both programs, in place of those that may be there.
-pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
+fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     let mut object = load::object(pins, netns, true)?;
     for side in &SIDES {
         let name = side.program;
@@ -94,6 +104,7 @@ impl Side {
         let pin = pins.join(format!("{}_{}", self.program, interface.index));
         if pin.exists() {
             if fresh {
+                pins::expect_ours(&pin, self.program)?;
                 update_link(&pin, program.fd()?.as_fd()).context("put the program on its link")?;
             }
             return Ok(());
