@@ -57,7 +57,7 @@ pub fn ask(to: SocketAddr) -> Result<(Answer, BufReader<TcpStream>), Failure> {
     question(stream).map_err(|error| Failure { stage: Stage::Answer, error })
 }
 
-fn question(mut stream: TcpStream) -> io::Result<(Answer, BufReader<TcpStream>)> {
+pub(crate) fn question(mut stream: TcpStream) -> io::Result<(Answer, BufReader<TcpStream>)> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(QUESTION)?;
     let own = stream.local_addr()?;
