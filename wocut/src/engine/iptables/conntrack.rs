@@ -12,6 +12,7 @@ use super::{
     family::Family,
     netlink::{self, AF_INET, AF_INET6},
 };
+use crate::model::Protocol;
 
 // From linux/netfilter/nfnetlink_conntrack.h.
 const NESTED: u16 = 1 << 15;
@@ -28,11 +29,14 @@ const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
+// From linux/in.h.
 const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
 
-/// A TCP connection that is translated.
+/// A connection that is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
+    pub(super) protocol: Protocol,
     pub(super) client: SocketAddr,
     /// What the client asked for.
     pub(super) service: SocketAddr,
@@ -41,14 +45,19 @@ pub(super) struct Flow {
 }
 
 /// The connections that are translated, with one of these ports as what the client asked for.
-pub(super) fn translated(family: Family, services: &BTreeSet<u16>) -> io::Result<Vec<Flow>> {
+pub(super) fn translated(
+    family: Family,
+    protocol: Protocol,
+    services: &BTreeSet<u16>,
+) -> io::Result<Vec<Flow>> {
     let family = match family {
         Family::V4 => AF_INET,
         Family::V6 => AF_INET6,
     };
     let mut flows = Vec::new();
     netlink::dump(NETLINK_NETFILTER, CT_GET, &[family, 0, 0, 0], |body| {
-        flows.extend(flow(body).filter(|flow| services.contains(&flow.service.port())));
+        let wanted = |flow: &Flow| flow.protocol == protocol && services.contains(&flow.service.port());
+        flows.extend(flow(body).filter(wanted));
     })?;
     Ok(flows)
 }
@@ -58,26 +67,29 @@ pub(super) fn forget(flows: &[Flow]) -> io::Result<()> {
     netlink::send(NETLINK_NETFILTER, CT_DELETE, &flows.iter().map(name).collect::<Vec<_>>())
 }
 
-/// Reads a tracked connection, if it is TCP and translated.
+/// Reads a tracked connection, if it is TCP or UDP and translated.
 fn flow(body: &[u8]) -> Option<Flow> {
     let attributes = body.get(4..)?;
-    let (client, service) = tuple(find(attributes, CTA_TUPLE_ORIG)?)?;
-    let (instance, _) = tuple(find(attributes, CTA_TUPLE_REPLY)?)?;
-    (service != instance).then_some(Flow { client, service, instance })
+    let (protocol, client, service) = tuple(find(attributes, CTA_TUPLE_ORIG)?)?;
+    let (_, instance, _) = tuple(find(attributes, CTA_TUPLE_REPLY)?)?;
+    (service != instance).then_some(Flow { protocol, client, service, instance })
 }
 
-/// Where from and where to.
-fn tuple(attributes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+/// What it is, where from and where to.
+fn tuple(attributes: &[u8]) -> Option<(Protocol, SocketAddr, SocketAddr)> {
     let (ip, protocol) = (find(attributes, CTA_TUPLE_IP)?, find(attributes, CTA_TUPLE_PROTO)?);
-    if find(protocol, CTA_PROTO_NUM)? != [IPPROTO_TCP] {
-        return None;
-    }
+    let kind = match *find(protocol, CTA_PROTO_NUM)? {
+        [IPPROTO_TCP] => Protocol::Tcp,
+        [IPPROTO_UDP] => Protocol::Udp,
+        _ => return None,
+    };
     let address = |v4, v6| {
         let v4 = find(ip, v4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(IpAddr::from);
         v4.or_else(|| find(ip, v6).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()).map(IpAddr::from))
     };
     let port = |kind| Some(u16::from_be_bytes(find(protocol, kind)?.try_into().ok()?));
     Some((
+        kind,
         SocketAddr::new(address(CTA_IP_V4_SRC, CTA_IP_V6_SRC)?, port(CTA_PROTO_SRC_PORT)?),
         SocketAddr::new(address(CTA_IP_V4_DST, CTA_IP_V6_DST)?, port(CTA_PROTO_DST_PORT)?),
     ))
@@ -105,8 +117,12 @@ fn name(flow: &Flow) -> Vec<u8> {
         // A connection has one family; the kernel would refuse anything else.
         (from, to) => (AF_INET6, attribute(CTA_IP_V6_SRC, &v6(from)), attribute(CTA_IP_V6_DST, &v6(to))),
     };
+    let number = match flow.protocol {
+        Protocol::Tcp => IPPROTO_TCP,
+        Protocol::Udp => IPPROTO_UDP,
+    };
     let protocol = [
-        attribute(CTA_PROTO_NUM, &[IPPROTO_TCP]),
+        attribute(CTA_PROTO_NUM, &[number]),
         attribute(CTA_PROTO_SRC_PORT, &flow.client.port().to_be_bytes()),
         attribute(CTA_PROTO_DST_PORT, &flow.service.port().to_be_bytes()),
     ];
@@ -143,6 +159,7 @@ mod tests {
         CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_TUPLE_IP,
         CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, Flow, NESTED, attribute, flow, name,
     };
+    use crate::model::Protocol;
 
     fn tuple(from: [u8; 4], to: [u8; 4], protocol: u8, ports: (u16, u16)) -> Vec<u8> {
         let ip = [attribute(CTA_IP_V4_SRC, &from), attribute(CTA_IP_V4_DST, &to)].concat();
@@ -163,19 +180,24 @@ mod tests {
     }
 
     #[test]
-    fn only_translated_tcp_connections_are_read() {
+    fn only_translated_connections_are_read() {
         let [client, service, instance] =
             ["10.1.0.2:40000", "10.1.0.1:80", "10.1.0.1:8001"].map(|s| s.parse().unwrap());
-        assert_eq!(flow(&tracked(6, 80, 8001)), Some(Flow { client, service, instance }));
-        assert_eq!(flow(&tracked(17, 80, 8001)), None);
+        for (number, protocol) in [(6, Protocol::Tcp), (17, Protocol::Udp)] {
+            let read = Flow { protocol, client, service, instance };
+            assert_eq!(flow(&tracked(number, 80, 8001)), Some(read));
+        }
+        assert_eq!(flow(&tracked(132, 80, 8001)), None);
         assert_eq!(flow(&tracked(6, 8001, 8001)), None);
     }
 
     #[test]
     fn a_connection_is_named_as_the_kernel_names_it() {
-        let kernels = tracked(6, 80, 8001);
-        let ours = name(&flow(&kernels).unwrap());
-        assert_eq!(ours, kernels[..ours.len()]);
+        for protocol in [6, 17] {
+            let kernels = tracked(protocol, 80, 8001);
+            let ours = name(&flow(&kernels).unwrap());
+            assert_eq!(ours, kernels[..ours.len()]);
+        }
     }
 
     proptest! {

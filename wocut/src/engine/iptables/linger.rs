@@ -22,6 +22,7 @@ use super::{
     place, rule,
     save::Saved,
 };
+use crate::model::Protocol;
 
 /// Long enough for requests that are being answered.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -68,7 +69,7 @@ fn services(saved: &Saved) -> BTreeSet<u16> {
 /// The connections that are translated to this host, instances that were removed before included: open ones and ended
 /// ones. A connection is open while it has a socket: conntrack does not see it end while no rule asks it to look.
 fn flows(family: Family, services: &BTreeSet<u16>) -> (Vec<Flow>, Vec<Flow>) {
-    let mut flows = conntrack::translated(family, services).unwrap_or_default();
+    let mut flows = conntrack::translated(family, Protocol::Tcp, services).unwrap_or_default();
     let instances: BTreeSet<IpAddr> = flows.iter().map(|flow| flow.instance.ip()).collect();
     let local: BTreeSet<IpAddr> = instances.into_iter().filter(|address| place::is_local(*address)).collect();
     flows.retain(|flow| local.contains(&flow.instance.ip()));
