@@ -1,7 +1,7 @@
 //! UDP flows: a port of the client's own, and what is answered to it.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -45,23 +45,29 @@ impl Flow {
     }
 
     fn start(port: u16, to: SocketAddr) -> io::Result<Self> {
-        let socket = bind(to.is_ipv4(), port)?;
+        let any: IpAddr =
+            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        Self::start_at(SocketAddr::new(any, port), to)
+    }
+
+    /// From an address of the calling thread's namespace.
+    pub(crate) fn start_at(own: SocketAddr, to: SocketAddr) -> io::Result<Self> {
+        let socket = bind(own)?;
         socket.connect(to)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let answer = ask(&socket)?;
         Ok(Self { socket, answer })
     }
 
-    /// Asks again from the same port, and gives the instance that answers now.
-    #[track_caller]
-    pub fn again(&self) -> u16 {
-        ask(&self.socket).must("use a flow again").instance
+    /// Asks again.
+    pub fn again(&self) -> io::Result<Answer> {
+        ask(&self.socket)
     }
 
     /// Fails the test unless the same instance answers again, to the same client.
     #[track_caller]
     pub fn stays(&self) {
-        let again = ask(&self.socket).must("use a flow that was open");
+        let again = self.again().must("use a flow that was open");
         check(again == self.answer, || format!("not {:?} but {again:?}", self.answer));
     }
 }
@@ -84,13 +90,13 @@ pub fn burst(from: &Netns, ports: Range<u16>, to: SocketAddr) -> Tally {
 }
 
 /// A port of one family alone, so that the other can have it too.
-fn bind(v4: bool, port: u16) -> io::Result<UdpSocket> {
-    if v4 {
-        return UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
+fn bind(own: SocketAddr) -> io::Result<UdpSocket> {
+    if own.is_ipv4() {
+        return UdpSocket::bind(own);
     }
     let socket = rustix::net::socket(AddressFamily::INET6, SocketType::DGRAM, None)?;
     set_ipv6_v6only(&socket, true)?;
-    rustix::net::bind(&socket, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
+    rustix::net::bind(&socket, &own)?;
     Ok(socket.into())
 }
 
