@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use aya::programs::{
     SchedClassifier, TcAttachType,
-    links::{FdLink, Link as _, LinkOrder},
+    links::{FdLink, LinkOrder},
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
 };
 use wocut_common::maps;
@@ -130,17 +130,18 @@ impl Side {
         let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
         let attached =
             program.attach_with_options(&interface.name, self.direction, TcAttachOptions::Netlink(options));
-        let id = match (attached, self.filter(interface)) {
-            (Ok(id), _) => id,
-            (Err(_), Ok(there)) if fresh => program.attach_to_link(there).context("replace the filter")?,
-            (Err(error), _) if is_there(&error) => return Ok(()),
-            (Err(error), _) => return Err(error).context("attach a filter"),
+        let id = match attached {
+            Ok(id) => id,
+            Err(error) if !is_there(&error) => return Err(error).context("attach a filter"),
+            Err(_) if !fresh => return Ok(()),
+            Err(_) => program.attach_to_link(self.filter(interface)?).context("replace the filter")?,
         };
         // A filter stays by itself; what aya takes for its owner would take it away.
         std::mem::forget(program.take_link(id)?);
         Ok(())
     }
 
+    /// The filter that is there. Dropped, it takes the filter away.
     fn filter(&self, interface: &Interface) -> std::io::Result<SchedClassifierLink> {
         SchedClassifierLink::attached(&interface.name, self.direction, PRIORITY, HANDLE, None)
     }
@@ -164,9 +165,8 @@ pub(super) fn detach(pins: &Path) -> anyhow::Result<()> {
         // What is left of a namespace that is gone has no interfaces any more.
         if pins.file_name().is_some_and(|name| name.to_str() == current_inode().ok().as_deref()) {
             for interface in interfaces().context("list network interfaces")? {
-                if let Ok(filter) = side.filter(&interface) {
-                    let _none = filter.detach();
-                }
+                // Most kernels have links instead, and no filter.
+                drop(side.filter(&interface));
             }
         }
         fs::remove_file(&program).with_context(|| format!("unpin program {}", side.program))?;
