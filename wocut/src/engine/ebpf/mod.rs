@@ -139,7 +139,7 @@ impl Engine for Ebpf<'_> {
             return Ok(Vec::new());
         }
         let maps = maps::Maps::open(&self.pins).context("open the ebpf engine's maps")?;
-        observe::observe(&maps, &self.pins, services)
+        observe::observe(&maps, &self.pins, self.netns, services)
     }
 
     fn open(&self, service: &Service, _others: &[&Service]) -> anyhow::Result<usize> {

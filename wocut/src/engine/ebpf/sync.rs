@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     model::{self, Name},
-    sys::{self, netns::Netns},
+    sys::{self, netns::Netns, rtnetlink::has_nat},
 };
 
 /// What the maps held before.
@@ -69,6 +69,13 @@ pub(super) fn sync(
         for instance in service.instances.iter().filter(|instance| kept_out.contains(&instance.id)) {
             warnings.push(format!("instance {} gets no connections: {}", instance.spec, register::KEPT_OUT));
         }
+    }
+    let handing_over = services.iter().filter(|(_, service)| hook::hands_over(service, &hooks));
+    if handing_over.clone().next().is_some() && has_nat() {
+        // In `nf_nat_inet_port_was_mangled` the client's port is not that of a listener, which has none.
+        let warning =
+            |(name, _): &(&Name, _)| format!("{name}: {}; `--engine iptables` serves it", hook::TAKEN_BACK);
+        warnings.extend(handing_over.map(warning));
     }
     if hook::wants_tc(services, &hooks) {
         warnings.extend(tc::attach(pins, netns, false)?);

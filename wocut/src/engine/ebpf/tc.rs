@@ -20,8 +20,8 @@ use wocut_common::maps;
 use super::{load, pins};
 use crate::sys::{
     bpf::{detach_link, target_of_link, update_link},
-    interfaces::{Interface, interfaces},
     netns::{Netns, current_inode},
+    rtnetlink::{self, Interface},
 };
 
 /// One direction, by the name of its program.
@@ -57,7 +57,7 @@ pub(super) fn attach(pins: &Path, netns: &Netns, anew: bool) -> anyhow::Result<V
     if fresh {
         load(pins, netns)?;
     }
-    let interfaces = interfaces().context("list network interfaces")?;
+    let interfaces = rtnetlink::interfaces().context("list network interfaces")?;
     let mut warnings = Vec::new();
     for side in &SIDES {
         let mut program = SchedClassifier::from_pin(pins.join(side.program))
@@ -71,7 +71,7 @@ pub(super) fn attach(pins: &Path, netns: &Netns, anew: bool) -> anyhow::Result<V
             let attached = side.attach(pins, &mut program, interface, fresh);
             if let Err(error) = attached {
                 // It may have gone in the meantime.
-                if crate::sys::interfaces::exists(interface) {
+                if rtnetlink::interfaces().is_ok_and(|now| now.contains(interface)) {
                     let name = &interface.name;
                     warnings.push(format!("{name} is not served: {}", crate::error::one_line(&error)));
                 }
@@ -164,7 +164,7 @@ pub(super) fn detach(pins: &Path) -> anyhow::Result<()> {
         }
         // What is left of a namespace that is gone has no interfaces any more.
         if pins.file_name().is_some_and(|name| name.to_str() == current_inode().ok().as_deref()) {
-            for interface in interfaces().context("list network interfaces")? {
+            for interface in rtnetlink::interfaces().context("list network interfaces")? {
                 // Most kernels have links instead, and no filter.
                 drop(side.filter(&interface));
             }
