@@ -10,12 +10,13 @@ use clap::Args;
 use super::Context;
 use crate::{
     engine::ebpf::{
-        Ebpf,
+        Ebpf, SK_LOOKUP,
         trace::{Outcome, Pick, watch},
     },
     error::NotAttached,
     host::service,
     model::{EngineKind, Name, Service, Wanted},
+    status::Status,
 };
 
 /// Print picks as they happen: client, service, instance, why
@@ -36,6 +37,11 @@ impl Trace {
         }
         if wanted.on(EngineKind::Ebpf).is_empty() {
             return Err(NotAttached("nothing to trace: no service is on the ebpf engine".into()).into());
+        }
+        let status = Status::read(&context.host, self.name.as_ref())?;
+        if !status.services.iter().any(|service| service.hook == Some(SK_LOOKUP)) {
+            let what = "nothing to trace: what picks on the tc hook, or in rules, cannot be watched";
+            return Err(NotAttached(what.into()).into());
         }
         let wanted = Mutex::new(wanted);
         let left = AtomicU64::new(self.count.unwrap_or(u64::MAX));

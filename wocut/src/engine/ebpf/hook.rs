@@ -28,7 +28,7 @@ pub(super) fn choose(
 }
 
 /// As `status` names them.
-pub(super) const SK_LOOKUP: &str = "sk_lookup";
+pub const SK_LOOKUP: &str = "sk_lookup";
 const TC: &str = "tc";
 
 /// What picks for a service, as its rows say: for one with datagrams and connections, what picks for the latter.

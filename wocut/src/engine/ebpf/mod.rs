@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+pub use self::hook::SK_LOOKUP;
 pub use self::pins::{Foreign, OtherVersion, Running};
 use super::{Engine, ObservedService};
 use crate::{
