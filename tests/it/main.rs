@@ -18,6 +18,7 @@ mod input;
 mod inspect;
 mod listeners;
 mod on_empty;
+mod policies;
 mod trace;
 mod udp;
 mod verbs;
