@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use wocut_tests::crowd::{from_each, gather, in_turn, member};
-use wocut_tests::daemon::{Daemon, Listen};
+use wocut_tests::daemon::Daemon;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::held::{Held, silent};
@@ -104,10 +104,7 @@ fn round_robin_gives_the_turns_of_one_that_is_gone_to_the_next(engine: Engine) {
     host.wocut("ready web 8008").ok();
     daemons.remove(0).kill();
     let left = [8002, 8003, 8004, 8005, 8006, 8007, 8008];
-    let counts = count(in_turn(&host.lan.client, to, 700));
-    // Whoever is next after the dead one has its turns too.
-    assert_eq!(counts.keys().copied().collect::<Vec<_>>(), left);
-    assert!(counts.values().all(|&count| (87..=176).contains(&count)), "{counts:?}");
+    assert_eq!(count(in_turn(&host.lan.client, to, 700)), each(left, 100));
 }
 
 /// One instance with so many open connections, and seven with none.
@@ -165,7 +162,8 @@ fn least_conn_fills_up_what_has_ended(engine: Engine) {
     held.extend(again);
 
     daemons.remove(0).kill();
-    assert_eq!(active(&host), [(8001, 0), (8002, 20), (8003, 20), (8004, 20)].into());
+    let without = [(8001, 0), (8002, 20), (8003, 20), (8004, 20)].into();
+    wait_until("the connections of 8001 are gone", SOON, || active(&host) == without);
     let meanwhile = Held::open_many(&host.lan.client, to, 3, 1);
     assert_eq!(counts_of(&meanwhile), each([8002, 8003, 8004], 1));
     held.retain(|one| one.answer.instance != 8001);
@@ -283,19 +281,9 @@ fn sticky_prefix_makes_neighbours_one_client(engine: Engine) {
             (0..10).map(|network| met(neighbours(family, network))).collect();
         let is_one = |instances: &BTreeSet<u16>| instances.len() == 1;
         assert_eq!(networks.iter().all(is_one), network_is_one, "{prefix:?} {family:?}: {networks:?}");
-        assert_eq!(is_one(&networks.concat_all()), all_are_one, "{prefix:?} {family:?}: {networks:?}");
+        let all: BTreeSet<u16> = networks.iter().flatten().copied().collect();
+        assert_eq!(is_one(&all), all_are_one, "{prefix:?} {family:?}: {networks:?}");
         host.wocut("detach web").ok();
-    }
-}
-
-/// All in one.
-trait ConcatAll {
-    fn concat_all(&self) -> BTreeSet<u16>;
-}
-
-impl ConcatAll for Vec<BTreeSet<u16>> {
-    fn concat_all(&self) -> BTreeSet<u16> {
-        self.iter().flatten().copied().collect()
     }
 }
 
@@ -394,12 +382,12 @@ engines! { options_that_make_no_sense_are_refused: ebpf }
 fn options_that_make_no_sense_are_refused(engine: Engine) {
     let host = Host::new(engine);
     for (options, reason) in [
-        ("--policy x", "`random`, `round-robin`, `least-conn`, `least-backlog`, `sticky`"),
+        ("--policy x", "`random` `round-robin` `least-conn` `least-backlog` `sticky`"),
         ("--policy sticky --sticky-prefix 33", "0 to 32 for IPv4"),
         ("--policy sticky --sticky-prefix 24,129", "0 to 128 for IPv6"),
         ("--policy sticky --sticky-prefix -1", "-1"),
-        ("--hook xdp", "`auto`, `sk_lookup`, `tc`"),
-        ("--on-empty shrug", "`pass`, `drop`, `reject`"),
+        ("--hook xdp", "`auto` `sk_lookup` `tc`"),
+        ("--on-empty shrug", "`pass` `drop` `reject`"),
     ] {
         host.wocut(&format!("attach web 80/tcp to 8001 --engine {} {options}", engine.word()))
             .code(2)
