@@ -21,6 +21,8 @@ mod inspect;
 mod listeners;
 mod on_empty;
 mod policies;
+mod rate;
+mod side_by_side;
 mod trace;
 mod udp;
 mod verbs;

@@ -100,7 +100,10 @@ fn round_robin_gives_the_turns_of_one_that_is_gone_to_the_next(engine: Engine) {
     host.attach("web 80/tcp to 8001 8002 8003 8004 8005 8006 8007 8008 --policy round-robin");
     let to = host.lan.at(Family::V4, SERVICE);
     host.wocut("drain web 8008").ok();
-    assert_eq!(count(in_turn(&host.lan.client, to, 700)), each([8001, 8002, 8003, 8004, 8005, 8006, 8007], 100));
+    assert_eq!(
+        count(in_turn(&host.lan.client, to, 700)),
+        each([8001, 8002, 8003, 8004, 8005, 8006, 8007], 100)
+    );
     host.wocut("ready web 8008").ok();
     daemons.remove(0).kill();
     let left = [8002, 8003, 8004, 8005, 8006, 8007, 8008];
@@ -277,8 +280,7 @@ fn sticky_prefix_makes_neighbours_one_client(engine: Engine) {
     ] {
         let flag = if prefix.is_empty() { String::new() } else { format!(" --sticky-prefix {prefix}") };
         host.attach(&format!("web 80/tcp to 8001 8002 8003 8004 --policy sticky{flag}"));
-        let networks: Vec<BTreeSet<u16>> =
-            (0..10).map(|network| met(neighbours(family, network))).collect();
+        let networks: Vec<BTreeSet<u16>> = (0..10).map(|network| met(neighbours(family, network))).collect();
         let is_one = |instances: &BTreeSet<u16>| instances.len() == 1;
         assert_eq!(networks.iter().all(is_one), network_is_one, "{prefix:?} {family:?}: {networks:?}");
         let all: BTreeSet<u16> = networks.iter().flatten().copied().collect();

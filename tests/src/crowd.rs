@@ -21,10 +21,14 @@ pub fn gather(lan: &Lan) {
         lan.server.ip(&format!("route add {network} via {}", lan.client_address(family)));
     }
     // Neighbours look for each other from whatever address has something to send, and a crowd's answers cross.
-    let ends = [(&lan.client, &lan.server, lan.at(Family::V6, 0).ip()), (&lan.server, &lan.client, lan.client_address(Family::V6))];
+    let ends = [
+        (&lan.client, &lan.server, lan.at(Family::V6, 0).ip()),
+        (&lan.server, &lan.client, lan.client_address(Family::V6)),
+    ];
     for (near, far, address) in ends {
         let link = far.ip("-o link show lan1");
-        let hardware = link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).must("find the link");
+        let hardware =
+            link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).must("find the link");
         near.ip(&format!("neighbour replace {address} lladdr {hardware} dev lan1"));
     }
 }

@@ -23,7 +23,8 @@ impl Flood {
     /// Sends from the client of a lan to a port of its server, and waits until the server answers with SYN cookies.
     pub fn start(lan: &Lan, to: SocketAddr) -> Self {
         // The server's answers get to the client, which drops them.
-        lan.server.ip(&format!("route replace 10.10.0.0/16 via {}", lan.client_address(crate::lan::Family::V4)));
+        lan.server
+            .ip(&format!("route replace 10.10.0.0/16 via {}", lan.client_address(crate::lan::Family::V4)));
         lan.client.ip("route replace blackhole 10.10.0.0/16");
         let mut command = lan.client.command(python());
         command.args(["-I", "-S", "-c", include_str!("flood.py")]);
@@ -48,7 +49,12 @@ impl Flood {
         self.goes_on(lan, cookies_sent(&lan.server));
         drop(self.0.stdin.take());
         let mut text = String::new();
-        self.0.stdout.take().must("have the flood's output").read_to_string(&mut text).must("read the flood's output");
+        self.0
+            .stdout
+            .take()
+            .must("have the flood's output")
+            .read_to_string(&mut text)
+            .must("read the flood's output");
         text.trim().parse().must("read how many packets the flood was")
     }
 }
