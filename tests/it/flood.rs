@@ -3,6 +3,7 @@
 use wocut_tests::daemon::{Daemon, Listen};
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
+use wocut_tests::figures::note;
 use wocut_tests::flood::{Flood, cookies_received, cookies_sent};
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
@@ -64,7 +65,7 @@ fn every_policy_serves_while_short_queues_overflow(engine: Engine) {
         let tally = host.burst_both(2000);
         tally.no_failure();
         let cookies = cookies_sent(&host.lan.server) - before;
-        eprintln!("{policy}, {engine:?}: {cookies} cookies, slowest {:?}", tally.slowest);
+        note(format_args!("{policy}, {engine:?}: {cookies} cookies, slowest {:?}", tally.slowest));
         counted(&host, &tally);
         host.wocut("detach web").ok();
     }
@@ -79,10 +80,10 @@ fn every_policy_serves_during_a_syn_flood(engine: Engine) {
         let tally = host.burst_both(1000);
         let packets = flood.stop(&host.lan);
         let [sent, received] = [cookies_sent, cookies_received].map(|count| count(&host.lan.server));
-        eprintln!(
+        note(format_args!(
             "{policy}, {engine:?}: {packets} packets, {sent} cookies sent, {received} came back; {:?}, slowest {:?}",
             tally.answers, tally.slowest
-        );
+        ));
         assert_eq!(tally.no_failure().answered_total(), 1000, "{policy}");
         assert!(received > 100, "{policy}: {received} of 1000 connections came by a cookie");
         counted(&host, &tally);

@@ -8,6 +8,7 @@ use wocut_tests::crowd::{from_each, gather, in_turn, member};
 use wocut_tests::daemon::Daemon;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
+use wocut_tests::figures::note;
 use wocut_tests::held::{Held, silent};
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
@@ -129,7 +130,7 @@ fn least_conn_levels_open_connections(engine: Engine) {
         let counts = counts_of(&held);
         assert_eq!(active(&host), counts);
         let apart = spread(&counts, &EIGHT);
-        eprintln!("least-conn, {engine:?}, {at_once} at once: {counts:?}");
+        note(format_args!("least-conn, {engine:?}, {at_once} at once: {counts:?}"));
         assert!(apart <= most_apart, "{at_once} at once: {counts:?}");
     }
 }
@@ -322,7 +323,10 @@ fn sticky_clients_of_others_stay_when_one_of_twenty_goes(engine: Engine) {
     let after = homes(&host, &clients);
     let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     let had_to = before.iter().filter(|&&instance| instance == 8007).count();
-    eprintln!("sticky, {engine:?}: {had_to} of 4000 clients had to move, {} others did", moved - had_to);
+    note(format_args!(
+        "sticky, {engine:?}: {had_to} of 4000 clients had to move, {} others did",
+        moved - had_to
+    ));
     assert!(had_to > 100 && moved - had_to < 4000 / 20, "{had_to} of {moved}");
 }
 

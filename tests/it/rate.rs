@@ -14,6 +14,7 @@ use wocut_common::{SLOTS, Table, maps};
 use wocut_tests::daemon::Daemon;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
+use wocut_tests::figures::note;
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
 use wocut_tests::load::Load;
@@ -108,11 +109,11 @@ fn many_changes_a_second_fail_no_connection(engine: Engine) {
         (took, reader.join().must("read slot tables"))
     });
     let tally = load.stop();
-    eprintln!(
+    note(format_args!(
         "{engine:?}: {CHANGES} changes in {took:?}, {:.0} a second; {read} tables read, {} connections",
         f64::from(CHANGES) / took.as_secs_f64(),
         tally.answered_total()
-    );
+    ));
     tally.no_failure();
     assert!(read > 10, "{read} tables were read");
 }

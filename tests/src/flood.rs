@@ -32,21 +32,14 @@ impl Flood {
         let before = cookies_sent(&lan.server);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().must("start a flood");
         let flood = Self(child);
-        flood.goes_on(lan, before);
+        goes_on(lan, before);
         flood
-    }
-
-    /// Waits until the server has sent more cookies than so many.
-    fn goes_on(&self, lan: &Lan, before: u64) {
-        wait_until("the flood is answered with cookies", Duration::from_secs(5), || {
-            cookies_sent(&lan.server) > before + 100
-        });
     }
 
     /// Fails the test unless it is going on still, then ends it; gives how many packets it was.
     #[track_caller]
     pub fn stop(mut self, lan: &Lan) -> u64 {
-        self.goes_on(lan, cookies_sent(&lan.server));
+        goes_on(lan, cookies_sent(&lan.server));
         drop(self.0.stdin.take());
         let mut text = String::new();
         self.0
@@ -64,6 +57,13 @@ impl Drop for Flood {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+/// Waits until the server has sent more cookies than so many.
+fn goes_on(lan: &Lan, before: u64) {
+    wait_until("the flood is answered with cookies", Duration::from_secs(5), || {
+        cookies_sent(&lan.server) > before + 100
+    });
 }
 
 /// How many SYN cookies a namespace has sent.
