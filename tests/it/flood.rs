@@ -5,6 +5,7 @@ use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::figures::note;
 use wocut_tests::flood::{Flood, cookies_received, cookies_sent};
+use wocut_tests::held::Held;
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
 use wocut_tests::must::Must as _;
@@ -56,6 +57,24 @@ fn every_policy_serves_under_syn_cookies(engine: Engine) {
     }
 }
 
+engines! { least_conn_is_near_level_under_syn_cookies: ebpf tc }
+fn least_conn_is_near_level_under_syn_cookies(engine: Engine) {
+    let (host, _daemons) = host(engine, 1024);
+    host.lan.server.set("ipv4/tcp_syncookies", "2");
+    attach(&host, "least-conn");
+    // A handshake that is under way in a cookie is nowhere on this host, so those at once do not see each other.
+    for (at_once, most_apart) in [(1, 1), (50, 8)] {
+        let held = Held::open_many(&host.lan.client, host.lan.at(Family::V4, SERVICE), 400, at_once);
+        let counts = FOUR.map(|port| held.iter().filter(|one| one.answer.instance == port).count());
+        note(format_args!("least-conn, {engine:?}, cookies, {at_once} at once: {counts:?}"));
+        assert!(
+            counts.iter().max() <= counts.iter().min().map(|least| least + most_apart).as_ref(),
+            "{counts:?}"
+        );
+    }
+}
+
+// Regression: the answer to a cookie met its listener with a full accept queue, went to another one, and was reset.
 engines! { every_policy_serves_while_short_queues_overflow: ebpf tc }
 fn every_policy_serves_while_short_queues_overflow(engine: Engine) {
     let (host, _daemons) = host(engine, 4);

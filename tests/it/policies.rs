@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wocut_tests::crowd::{from_each, gather, in_turn, member};
 use wocut_tests::daemon::Daemon;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
@@ -15,6 +14,7 @@ use wocut_tests::lan::Family;
 use wocut_tests::load::burst;
 use wocut_tests::must::Must as _;
 use wocut_tests::sockets::accept_queue;
+use wocut_tests::sources::{from_each, gather, in_turn, member};
 use wocut_tests::stats::{LEAST_P, Shares, p_value};
 use wocut_tests::wait::wait_until;
 

@@ -4,11 +4,10 @@
 //! made (namespaces, processes, rules, pins, state files) is taken away by a `Drop`, so also after a panic.
 //!
 //! A test reads from the outside in: a [`host::Host`] is a [`lan::Lan`] and an [`engine::Engine`]; daemons
-//! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command; [`client`], [`load`], [`crowd`] and [`held`] connect,
-//! [`udp`] sends datagrams; [`tally`] and [`stats`] judge what came back.
+//! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command; [`client`], [`load`] and [`held`] connect, [`udp`]
+//! sends datagrams; [`tally`] and [`stats`] judge what came back.
 
 pub mod client;
-pub mod crowd;
 pub mod daemon;
 pub mod engine;
 pub mod figures;
@@ -24,6 +23,7 @@ pub mod pins;
 pub mod random;
 pub mod rules;
 pub mod sockets;
+pub mod sources;
 pub mod stats;
 pub mod tally;
 pub mod tool;

@@ -105,7 +105,8 @@ fn ask(socket: &UdpSocket) -> io::Result<Answer> {
 /// Sends a question, has `later` bring about what would be answered after it, and says whether it was not answered.
 pub fn unanswered(from: &Netns, to: SocketAddr, later: impl FnOnce() + Send) -> bool {
     from.run(|| {
-        let socket = bind(to.is_ipv4(), 0).must("open a socket");
+        let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).must("open a socket");
         socket.connect(to).must("connect a socket");
         socket.send(QUESTION).must("send a datagram");
         later();

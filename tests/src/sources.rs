@@ -1,4 +1,4 @@
-//! Clients of many addresses, and connections whose order counts.
+//! Connections from chosen addresses, and in a chosen order.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use crate::lan::{Family, Lan};
 use crate::must::Must as _;
 use crate::netns::Netns;
 
-/// Clients that a crowd has at work at once.
+/// Clients at work at once.
 const AT_ONCE: usize = 16;
 
 /// Gives the client of a lan all of 10.9.0.0/16 and `fd00:9::/32`, and the server the way there.
@@ -20,7 +20,7 @@ pub fn gather(lan: &Lan) {
     for (family, network) in [(Family::V4, "10.9.0.0/16"), (Family::V6, "fd00:9::/32")] {
         lan.server.ip(&format!("route add {network} via {}", lan.client_address(family)));
     }
-    // Neighbours look for each other from whatever address has something to send, and a crowd's answers cross.
+    // Neighbours look for each other from whatever address has something to send, and the answers to many cross.
     let ends = [
         (&lan.client, &lan.server, lan.at(Family::V6, 0).ip()),
         (&lan.server, &lan.client, lan.client_address(Family::V6)),
@@ -33,7 +33,7 @@ pub fn gather(lan: &Lan) {
     }
 }
 
-/// Client `host` of network `network` of the crowd: 10.9.`network`.`host`, and `fd00:9:0:network::host`.
+/// Client `host` of network `network`: 10.9.`network`.`host`, and `fd00:9:0:network::host`.
 pub fn member(family: Family, network: u16, host: u8) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::new(10, 9, network.to_be_bytes()[1], host).into(),
@@ -49,7 +49,7 @@ pub fn from_each(from: &Netns, clients: &[IpAddr], to: SocketAddr) -> Vec<u16> {
         from.enter();
         let mut answers = Vec::new();
         while let Some((n, &client)) = take(&next, clients) {
-            let (answer, _) = ask_from((client, 0).into(), to).must("connect from an address of the crowd");
+            let (answer, _) = ask_from((client, 0).into(), to).must("connect from a chosen address");
             answers.push((n, answer.instance));
         }
         answers
