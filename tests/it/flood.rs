@@ -81,7 +81,7 @@ fn every_policy_serves_while_short_queues_overflow(engine: Engine) {
     for policy in POLICIES {
         attach(&host, policy);
         let before = cookies_sent(&host.lan.server);
-        let tally = host.burst_both(2000);
+        let tally = host.burst_both(800);
         tally.no_failure();
         let cookies = cookies_sent(&host.lan.server) - before;
         note(format_args!("{policy}, {engine:?}: {cookies} cookies, slowest {:?}", tally.slowest));

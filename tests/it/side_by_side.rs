@@ -13,7 +13,7 @@ use wocut_tests::need;
 use wocut_tests::random::Random;
 
 const PORTS: [u16; 4] = [8001, 8002, 8003, 8004];
-const STEPS: usize = 60;
+const STEPS: usize = 40;
 
 /// What `status` says that is not a figure, and is not of the engine itself.
 const OF_SERVICE: [&str; 5] = ["name", "listen", "policy", "guard", "on_empty"];
