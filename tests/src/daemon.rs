@@ -190,7 +190,7 @@ fn ready(stdout: ChildStdout) {
 }
 
 /// The interpreter itself: what is in `PATH` may be a slow script around it.
-fn python() -> &'static str {
+pub(crate) fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let script = "import sys; print(sys.executable, end='')";

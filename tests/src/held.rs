@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
 
 use crate::client::{Answer, PATIENCE, ask, ask_from};
 use crate::must::{Must as _, check};
@@ -28,6 +29,21 @@ impl Held {
     pub fn open_from(from: &Netns, own: SocketAddr, to: SocketAddr) -> Self {
         let (answer, stream) = from.run(|| ask_from(own, to)).must("open a connection from a given end");
         Self { stream, answer }
+    }
+
+    /// Opens so many connections, one after the other, or so many at a time.
+    #[track_caller]
+    pub fn open_many(from: &Netns, to: SocketAddr, connections: usize, at_once: usize) -> Vec<Self> {
+        let open = |count: usize| {
+            from.enter();
+            let one = || ask(to).must("open a connection to hold");
+            (0..count).map(|_| one()).map(|(answer, stream)| Self { stream, answer }).collect::<Vec<_>>()
+        };
+        let part = |n: usize| connections / at_once + usize::from(n < connections % at_once);
+        thread::scope(|scope| {
+            let clients: Vec<_> = (0..at_once).map(|n| scope.spawn(move || open(part(n)))).collect();
+            clients.into_iter().flat_map(|client| client.join().must("join a client")).collect()
+        })
     }
 
     /// Opens connections until every one of these instances has one.

@@ -24,6 +24,12 @@ impl Random {
         Self { seed, state: seed }
     }
 
+    /// One that makes the same choices as this one made from its beginning.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { seed: self.seed, state: self.seed }
+    }
+
     /// The next 64 bits.
     fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -107,3 +107,17 @@ fn ask(socket: &UdpSocket) -> io::Result<Answer> {
     let line = String::from_utf8_lossy(&datagram[..length]);
     parse(&line, socket.local_addr()?).ok_or_else(|| io::Error::other(format!("the answer was {line:?}")))
 }
+
+/// Sends a question, has `later` bring about what would be answered after it, and says whether it was not answered.
+pub fn unanswered(from: &Netns, to: SocketAddr, later: impl FnOnce() + Send) -> bool {
+    from.run(|| {
+        let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).must("open a socket");
+        socket.connect(to).must("connect a socket");
+        socket.send(QUESTION).must("send a datagram");
+        later();
+        socket.set_nonblocking(true).must("have a socket not wait");
+        let answer = socket.recv(&mut [0; 256]);
+        matches!(answer, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    })
+}

@@ -216,6 +216,11 @@ impl Hook for __sk_buff {
     }
 
     #[inline(always)]
+    fn is_answer(this: *mut Self) -> bool {
+        !Self::is_first(this)
+    }
+
+    #[inline(always)]
     fn offer(this: *mut Self, service: u32, instance: u32, mode: u32) -> u32 {
         offer_packet(this, service, instance, mode)
     }
@@ -241,7 +246,7 @@ impl Hook for __sk_buff {
     }
 
     #[inline(always)]
-    fn preferred(this: *mut Self, service: u32, hash: u64) -> u32 {
+    fn preferred(this: *mut Self, service: u32, hash: u64) -> u64 {
         preferred_packet(this, service, hash)
     }
 
@@ -293,9 +298,7 @@ fn offer_segment(ctx: *mut __sk_buff, packet: &Packet, service: u32, instance: u
         outcome::FULL
     // SAFETY: `ctx` is the program's context, `listener` was just looked up.
     } else if unsafe { bpf_sk_assign(ctx.cast(), listener.cast(), 0) } == 0 {
-        if mode & (mode::REMEMBER | mode::WATCH) != 0 {
-            remember_packet(ctx, service, instance, mode, kernel::cookies(listener.cast()));
-        }
+        remember_packet(ctx, service, instance, mode, kernel::cookies(listener.cast()));
         outcome::TAKEN
     } else {
         outcome::REFUSED

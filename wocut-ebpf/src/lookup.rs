@@ -47,6 +47,12 @@ impl Hook for bpf_sk_lookup {
         true
     }
 
+    // A lookup does not tell what packet it is for.
+    #[inline(always)]
+    fn is_answer(_: *mut Self) -> bool {
+        true
+    }
+
     #[inline(always)]
     fn offer(this: *mut Self, service: u32, instance: u32, mode: u32) -> u32 {
         offer(this, service, instance, mode)
@@ -73,7 +79,7 @@ impl Hook for bpf_sk_lookup {
     }
 
     #[inline(always)]
-    fn preferred(this: *mut Self, service: u32, hash: u64) -> u32 {
+    fn preferred(this: *mut Self, service: u32, hash: u64) -> u64 {
         preferred(this, service, hash)
     }
 
@@ -104,9 +110,7 @@ extern "C" fn offer(ctx: *mut bpf_sk_lookup, service: u32, instance: u32, mode: 
             outcome::FULL
         // SAFETY: `ctx` is the program's context, `listener` was just looked up.
         } else if unsafe { bpf_sk_assign(ctx.cast(), listener, 0) } == 0 {
-            if mode & (mode::REMEMBER | mode::WATCH) != 0 {
-                remember(ctx, service, instance, mode, kernel::cookies(listener));
-            }
+            remember(ctx, service, instance, mode, kernel::cookies(listener));
             outcome::TAKEN
         } else {
             outcome::REFUSED

@@ -3,13 +3,13 @@
 //! By [`POLICY_RANDOM`] and [`POLICY_STICKY`] it depends on nothing but the 4-tuple and what can serve now, because under
 //! SYN cookies the last packet of the handshake is picked for again, and must find the listener that answered the
 //! first. What cannot be worked out again (a policy that goes by turns or by load, a listener that was passed over
-//! because it was full) is remembered, but only if that listener answers with a cookie. A flood would push out what
-//! is remembered, so while one goes on, every policy picks by hash.
+//! because it was full, or that is full by the time of the last packet) is remembered, but only if that listener
+//! answers with a cookie. A flood may push out what is remembered, so while one goes on, every policy picks by hash.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use wocut_common::{
     CounterKey, Counters, FAMILY_V4, Load, MAX_MEMBERS, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN,
-    POLICY_ROUND_ROBIN, POLICY_STICKY, Pending, Service, ServiceKey, Table, Turn, pick,
+    POLICY_ROUND_ROBIN, POLICY_STICKY, Pending, Service, ServiceKey, Table, pick,
 };
 
 use crate::{
@@ -33,18 +33,18 @@ pub(crate) mod outcome {
 pub(crate) mod mode {
     /// Also to an instance whose accept queue is full.
     pub(crate) const EVEN_FULL: u32 = 1;
-    /// Remember it, if it is going to be asked for again: the hash alone does not lead there.
-    pub(crate) const REMEMBER: u32 = 2;
     /// Take note of a flood.
-    pub(crate) const WATCH: u32 = 4;
+    pub(crate) const WATCH: u32 = 2;
     /// It is no pick, and not counted.
-    pub(crate) const SILENT: u32 = 8;
+    pub(crate) const SILENT: u32 = 4;
 }
 
 /// For so long a pick is remembered: longer than a handshake takes, and shorter than a client's port rests.
 const MEMORY: u64 = 10_000_000_000;
 /// For so long after the last sign of it a flood is thought to go on: longer than a handshake takes.
 const FLOOD: u64 = 10_000_000_000;
+/// Turns that one pick takes when the first was one's that cannot serve, so that these too are shared evenly.
+const LATER_TURNS: u32 = 8;
 /// Instances that one pick by load compares. With more than these, it compares as many, from a random one on.
 const SAMPLE: u32 = 32;
 
@@ -59,6 +59,8 @@ pub(crate) trait Hook {
     fn hash(this: *mut Self, service: u32, table: &Table) -> u64;
     /// Whether this is, or may be, the first packet of a connection.
     fn is_first(this: *mut Self) -> bool;
+    /// Whether this is, or may be, the last packet of a handshake, which answers a SYN cookie.
+    fn is_answer(this: *mut Self) -> bool;
     /// Offers it to one instance, and counts what became of it: an [`outcome`].
     fn offer(this: *mut Self, service: u32, instance: u32, mode: u32) -> u32;
     /// [`offer_rest`].
@@ -70,7 +72,7 @@ pub(crate) trait Hook {
     /// [`offer_other`].
     fn offer_other(this: *mut Self, service: u32, hash: u64, n: u32) -> u64;
     /// [`preferred`].
-    fn preferred(this: *mut Self, service: u32, hash: u64) -> u32;
+    fn preferred(this: *mut Self, service: u32, hash: u64) -> u64;
     /// [`burden`].
     fn burden(this: *mut Self, service: u32, member: u32) -> u64;
     /// How busy a listening instance is: its accept queue in the upper half, its SYN queue in the lower. [`NOBODY`] if
@@ -86,18 +88,19 @@ pub(crate) const NOBODY: u64 = u64::MAX;
 pub(crate) fn pick<H: Hook>(hook: *mut H, service: u32, table: &Table) -> bool {
     count(service, 0, |row| row.picked += 1);
     let hash = H::hash(hook, service, table);
-    let by_state = goes_by_state(table);
-    let mut first = 0;
-    if by_state || TURNS.get(service).is_some_and(|turn| turn.remembered != 0) {
-        first = H::preferred(hook, service, hash);
+    let mut preferred = 0;
+    if goes_by_state(table) || TURNS.get(service).is_some_and(|turn| turn.remembered != 0) {
+        preferred = H::preferred(hook, service, hash);
     }
-    let mut mode = mode::REMEMBER | mode::WATCH;
+    let mut first = preferred as u32;
+    // Only the listener that sent a cookie knows it. If it has no room now, it has when the client sends it again.
+    let mut is_answer = preferred & RECALLED != 0;
     if first == 0 {
         first = member_at(table, pick::slot(hash, 0));
-        // The hash leads there again.
-        mode = if by_state { mode::WATCH } else { 0 };
+        is_answer = !H::is_first(hook);
     }
     if first != 0 {
+        let mode = mode::WATCH | if is_answer { mode::EVEN_FULL } else { 0 };
         let full = match H::offer(hook, service, first, mode) {
             outcome::TAKEN => return true,
             outcome::FULL => first,
@@ -111,12 +114,26 @@ pub(crate) fn pick<H: Hook>(hook: *mut H, service: u32, table: &Table) -> bool {
     false
 }
 
-/// Offers it to the hash's choices but `first`, then to every other member, and then to the first that was full.
+/// Offers it to those whose turns are next, to the hash's choices but `first`, then to every other member, and then to
+/// the first that was full.
 #[inline(always)]
 pub(crate) fn offer_rest<H: Hook>(hook: *mut H, service: u32, hash: u64, first: u32, full: u32) -> u32 {
     let Some(table) = SLOTS.get_value(service, &0) else { return outcome::ABSENT };
-    let mode = mode::REMEMBER | mode::WATCH;
+    let mode = mode::WATCH;
     let mut last_resort = full;
+    if table.policy == POLICY_ROUND_ROBIN && !is_flooded(service) && H::is_first(hook) {
+        for _ in 0..LATER_TURNS {
+            let instance = next_turn(service, table);
+            if instance == 0 || instance == first {
+                continue;
+            }
+            match H::offer(hook, service, instance, mode) {
+                outcome::TAKEN => return outcome::TAKEN,
+                outcome::FULL if last_resort == 0 => last_resort = instance,
+                _ => {}
+            }
+        }
+    }
     let choices = choices(table, hash);
     for n in 0..choices.len() {
         let member = choices[n];
@@ -200,33 +217,49 @@ pub(crate) fn offer_other<H: Hook>(hook: *mut H, service: u32, hash: u64, n: u32
         return 0;
     }
     let instance = table.members[member as usize % MAX_MEMBERS];
-    match H::offer(hook, service, instance, mode::REMEMBER) {
+    match H::offer(hook, service, instance, 0) {
         outcome::TAKEN => BLOCK_TAKEN,
         outcome::FULL => u64::from(instance),
         _ => 0,
     }
 }
 
+/// In the answer of [`preferred`]: it is what was remembered.
+const RECALLED: u64 = 1 << 32;
+
 /// The instance to offer it to before the hash has its say; 0 if there is none.
 #[inline(always)]
-pub(crate) fn preferred<H: Hook>(hook: *mut H, service: u32, hash: u64) -> u32 {
+pub(crate) fn preferred<H: Hook>(hook: *mut H, service: u32, hash: u64) -> u64 {
     let Some(table) = SLOTS.get_value(service, &0) else { return 0 };
-    let Some(turn) = TURNS.get_ptr_mut(service) else { return 0 };
-    // SAFETY: entries of an array stay. What other CPUs write meanwhile is one word each.
-    let Turn { remembered, flooded, .. } = unsafe { *turn };
+    let Some(remembered) = TURNS.get(service).map(|turn| turn.remembered) else { return 0 };
     let now = now();
     if now - remembered < MEMORY
+        && H::is_answer(hook)
         && let Some(instance) = recall(H::tuple(hook), now)
     {
-        return instance;
+        return RECALLED | u64::from(instance);
     }
-    if now - flooded < FLOOD || !goes_by_state(table) || !H::is_first(hook) {
+    if is_flooded(service) || !goes_by_state(table) || !H::is_first(hook) {
         return 0;
     }
-    if table.policy != POLICY_ROUND_ROBIN {
-        return least(hook, service, table, hash);
+    if table.policy == POLICY_ROUND_ROBIN {
+        return next_turn(service, table).into();
     }
-    // SAFETY: as above. Two CPUs may see the same sum, and then one turn is taken twice and another skipped.
+    least(hook, service, table, hash).into()
+}
+
+/// Whether picks are made by hash for now.
+#[inline(always)]
+fn is_flooded(service: u32) -> bool {
+    TURNS.get(service).is_some_and(|turn| now() - turn.flooded < FLOOD)
+}
+
+/// Takes the next turn. Gives the instance that has it; 0 if there is none.
+#[inline(always)]
+fn next_turn(service: u32, table: &Table) -> u32 {
+    let Some(turn) = TURNS.get_ptr_mut(service) else { return 0 };
+    // SAFETY: entries of an array stay. Two CPUs may see the same sum, and then one turn is taken twice and another
+    // skipped.
     let taken = unsafe {
         kernel::add(&raw mut (*turn).taken, 1);
         (&raw const (*turn).taken).read_volatile()
@@ -299,10 +332,11 @@ pub(crate) fn recall(tuple: Option<Tuple>, now: u64) -> Option<u32> {
     (now - pending.made < MEMORY).then_some(pending.instance)
 }
 
-/// Remembers what was offered under a mode, where the listener that took it will be asked for again.
+/// Remembers what was offered under a mode, where the listener that took it will be asked for again: not one that has
+/// no room even for a cookie, nor what was remembered before.
 #[inline(always)]
 pub(crate) fn remember<H: Hook>(hook: *mut H, service: u32, instance: u32, mode: u32, cookies: u32) {
-    if cookies == cookies::NO {
+    if cookies == cookies::NO || mode & mode::EVEN_FULL != 0 {
         return;
     }
     let Some(turn) = TURNS.get_ptr_mut(service) else { return };
@@ -310,9 +344,6 @@ pub(crate) fn remember<H: Hook>(hook: *mut H, service: u32, instance: u32, mode:
     if mode & mode::WATCH != 0 && cookies == cookies::NO_ROOM {
         // SAFETY: entries of an array stay.
         unsafe { (*turn).flooded = now };
-    }
-    if mode & mode::REMEMBER == 0 {
-        return;
     }
     let Some(tuple) = H::tuple(hook) else { return };
     let pending = Pending { made: now, instance, reserved: 0 };
@@ -432,7 +463,7 @@ macro_rules! walk {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $preferred(ctx: *mut $context, service: u32, hash: u64) -> u32 {
+        extern "C" fn $preferred(ctx: *mut $context, service: u32, hash: u64) -> u64 {
             $crate::pick::preferred(ctx, service, hash)
         }
 

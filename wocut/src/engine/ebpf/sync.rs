@@ -86,6 +86,11 @@ pub(super) fn sync(
             maps.services.remove(key).context("remove a row of map services")?;
         }
     }
+    for (key, guard) in wanted.services.iter().filter(|(_, row)| row.index == Service::GUARD) {
+        if before.services.get(key) != Some(guard) {
+            maps.services.insert(key, guard, 0).context("write map services")?;
+        }
+    }
     for (_, service) in services {
         swap_table(maps, service, &wanted, &before.services)?;
     }

@@ -1,0 +1,119 @@
+//! As many changes as one process can make, while clients connect and somebody reads the slot tables.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aya::maps::{Array, ArrayOfMaps, Map, MapData};
+use wocut::host::Host as ThisHost;
+use wocut::model::{Admin, Name, Weight};
+use wocut::plan::{Change, shares};
+use wocut_common::{SLOTS, Table, maps};
+use wocut_tests::daemon::Daemon;
+use wocut_tests::engine::Engine;
+use wocut_tests::engines;
+use wocut_tests::figures::note;
+use wocut_tests::host::{Host, SERVICE};
+use wocut_tests::lan::Family;
+use wocut_tests::load::Load;
+use wocut_tests::must::Must as _;
+use wocut_tests::random::Random;
+
+/// One that is always there and ready, and others that come and go.
+const STAYS: u16 = 8001;
+const OTHERS: [u16; 7] = [8002, 8003, 8004, 8005, 8006, 8007, 8008];
+const CHANGES: u32 = 100;
+
+/// A change of weight, state or members that can be made whatever was changed before.
+fn change(random: &mut Random, present: &mut BTreeSet<u16>) -> Change {
+    let web: Name = "web".parse().must("make a name");
+    let port = random.pick(&OTHERS);
+    let instance: Name = port.to_string().parse().must("make a name");
+    if present.insert(port) {
+        return Change::Add(
+            web,
+            vec![format!("{port}*{}", 1 + random.below(8)).parse().must("make an instance")],
+        );
+    }
+    match random.below(8) {
+        0 | 1 => {
+            present.remove(&port);
+            Change::Remove(web, vec![instance])
+        }
+        2 => Change::Admin(web, instance, Admin::Drain),
+        3 => Change::Admin(web, instance, Admin::Maint),
+        4 => Change::Admin(web, instance, Admin::Ready),
+        _ => {
+            let weight = u16::try_from(random.below(10)).must("make a weight");
+            Change::Weight(web, instance, Weight::try_from(weight).must("make a weight"))
+        }
+    }
+}
+
+/// Makes the changes; gives how long they took.
+fn drive(random: &mut Random) -> Duration {
+    let here = ThisHost::enter(None).must("open the server's namespace");
+    let mut present = BTreeSet::new();
+    let start = Instant::now();
+    for _ in 0..CHANGES {
+        here.change(false, false, |_, _| Ok(change(random, &mut present))).must("make a change");
+    }
+    start.elapsed()
+}
+
+/// Reads the slot table of service 0 until told to stop; gives how many were read.
+fn read_tables(pins: &Path, stop: &AtomicBool) -> u32 {
+    let data = MapData::from_pin(pins.join(maps::SLOTS)).must("open the pinned slots");
+    let slots: ArrayOfMaps<MapData, Array<MapData, Table>> =
+        Map::from_map_data(data).must("know the map").try_into().must("know the map's type");
+    let mut read = 0;
+    while !stop.load(Ordering::Relaxed) {
+        // One that is replaced between being named and being opened is gone.
+        let Ok(table) = slots.get(&0, 0) else { continue };
+        is_whole(&table.get(&0, 0).must("read a slot table"));
+        read += 1;
+    }
+    read
+}
+
+/// Fails the test unless a table is all of one plan.
+fn is_whole(table: &Table) {
+    let len = usize::try_from(table.len).must("count the members");
+    let members: BTreeSet<u32> = table.members[..len].iter().copied().collect();
+    assert!(len > 0 && members.len() == len, "{members:?} of {len}");
+    let mut slots = vec![0; len];
+    for &member in &table.slots {
+        assert!(usize::from(member) < len, "member {member} of {len}");
+        slots[usize::from(member)] += 1;
+    }
+    assert_eq!(slots, shares(&table.weights[..len]));
+    assert_eq!(slots.iter().sum::<u32>() as usize, SLOTS);
+}
+
+engines! { many_changes_a_second_fail_no_connection: ebpf tc }
+fn many_changes_a_second_fail_no_connection(engine: Engine) {
+    let host = Host::new(engine);
+    let _daemons = Daemon::pythons(&host.lan.server, OTHERS.into_iter().chain([STAYS]));
+    host.attach("web 80/tcp to 8001");
+    let targets = Family::BOTH.map(|family| host.lan.at(family, SERVICE));
+    let load = Load::start(&host.lan.client, &targets, 4);
+    let stop = AtomicBool::new(false);
+    let mut random = Random::seeded();
+    let pins = host.lan.server.pins();
+    let (took, read) = thread::scope(|scope| {
+        let reader = scope.spawn(|| read_tables(&pins, &stop));
+        let took = host.lan.server.run(|| drive(&mut random));
+        stop.store(true, Ordering::Relaxed);
+        (took, reader.join().must("read slot tables"))
+    });
+    let tally = load.stop();
+    note(format_args!(
+        "{engine:?}: {CHANGES} changes in {took:?}, {:.0} a second; {read} tables read, {} connections",
+        f64::from(CHANGES) / took.as_secs_f64(),
+        tally.answered_total()
+    ));
+    tally.no_failure();
+    assert!(read > 10, "{read} tables were read");
+}
