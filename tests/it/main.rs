@@ -22,4 +22,6 @@ mod listeners;
 mod on_empty;
 mod trace;
 mod udp;
+mod udp_flows;
+mod udp_packets;
 mod verbs;

@@ -31,6 +31,8 @@ pub struct Listen<'a> {
     pub mptcp: bool,
     /// Whether others may listen there as well (`SO_REUSEPORT`).
     pub reuseport: bool,
+    /// Whether a daemon for UDP makes a socket for each client, connected to it.
+    pub connected: bool,
 }
 
 impl Listen<'_> {
@@ -44,6 +46,7 @@ impl Listen<'_> {
             v6only: false,
             mptcp: false,
             reuseport: false,
+            connected: false,
         }
     }
 
@@ -51,7 +54,12 @@ impl Listen<'_> {
     fn arguments(self) -> impl Iterator<Item = String> {
         let label = self.label.unwrap_or(self.port);
         let words = [self.port.to_string(), self.backlog.to_string(), self.address.into(), label.to_string()];
-        let options = [(self.v6only, "v6only"), (self.mptcp, "mptcp"), (self.reuseport, "reuseport")];
+        let options = [
+            (self.v6only, "v6only"),
+            (self.mptcp, "mptcp"),
+            (self.reuseport, "reuseport"),
+            (self.connected, "connected"),
+        ];
         words.into_iter().chain(options.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.into()))
     }
 }
@@ -92,6 +100,19 @@ impl Daemon {
     /// Python daemons for UDP on many ports, started together.
     pub fn udp(netns: &Netns, ports: impl IntoIterator<Item = u16>) -> Vec<Self> {
         Self::start_pythons(netns, DATAGRAMS, ports)
+    }
+
+    /// A Python daemon for UDP that is bound as given, once it is.
+    pub fn udp_with(netns: &Netns, listen: Listen<'_>) -> Self {
+        let (daemon, stdout) = Self::start_python(netns, DATAGRAMS, listen);
+        ready(stdout);
+        daemon
+    }
+
+    /// Starts a program of the system's, which ends with the daemon.
+    pub fn start(mut command: Command) -> Self {
+        let child = command.stdin(Stdio::null()).spawn().must("start a daemon");
+        Self { child, _stdin: None, _folder: None, end: Signal::TERM }
     }
 
     fn start_pythons(netns: &Netns, script: &str, ports: impl IntoIterator<Item = u16>) -> Vec<Self> {
@@ -190,7 +211,7 @@ fn ready(stdout: ChildStdout) {
 }
 
 /// The interpreter itself: what is in `PATH` may be a slow script around it.
-fn python() -> &'static str {
+pub(crate) fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let script = "import sys; print(sys.executable, end='')";

@@ -6,12 +6,15 @@ use std::ops::Range;
 use std::time::Instant;
 
 use rustix::net::sockopt::set_ipv6_v6only;
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::client::{Answer, Failure, PATIENCE, QUESTION, Stage, parse};
+use crate::daemon::python;
+use crate::lan::Family;
 use crate::must::{Must as _, check};
 use crate::netns::Netns;
 use crate::tally::Tally;
+use crate::tool::run;
 
 /// Flows that fail after so many others have not show nothing new.
 const ENOUGH: usize = 3;
@@ -52,6 +55,35 @@ impl Flow {
         Ok(Self { socket, answer })
     }
 
+    /// Sends a datagram of one size, and fails the test unless the instance answers with one of the other.
+    #[track_caller]
+    pub fn exchange(&self, up: usize, down: usize) {
+        let mut question = format!("size {down} ").into_bytes();
+        question.resize(up, b'.');
+        self.socket.send(&question).must("send a large datagram");
+        let mut datagram = vec![0; 65536];
+        let length = self.socket.recv(&mut datagram).must("receive a large datagram");
+        let line = String::from_utf8_lossy(&datagram[..length.min(200)]);
+        let answer = parse(&line, self.answer.own);
+        check(answer == Some(self.answer) && length == down, || format!("{length} bytes: {answer:?}"));
+    }
+
+    /// Asks, and does not wait for the answer.
+    pub fn send(&self) {
+        drop(self.socket.send(QUESTION));
+    }
+
+    /// What has come by now, if anything has: the instance, or an error of the kernel's.
+    pub fn look(&self) -> Option<io::Result<u16>> {
+        self.socket.set_nonblocking(true).must("look without waiting");
+        let answer = receive(&self.socket);
+        self.socket.set_nonblocking(false).must("wait again");
+        match answer {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            answer => Some(answer.map(|answer| answer.instance)),
+        }
+    }
+
     /// Asks again from the same port, and gives the instance that answers now.
     #[track_caller]
     pub fn again(&self) -> u16 {
@@ -88,14 +120,69 @@ fn bind(v4: bool, port: u16) -> io::Result<UdpSocket> {
     if v4 {
         return UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
     }
-    let socket = rustix::net::socket(AddressFamily::INET6, SocketType::DGRAM, None)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     set_ipv6_v6only(&socket, true)?;
     rustix::net::bind(&socket, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
     Ok(socket.into())
 }
 
+/// A socket that is not connected, and so is told where each answer comes from.
+#[derive(Debug)]
+pub struct Caller(UdpSocket);
+
+impl Caller {
+    /// On a port of a namespace.
+    #[track_caller]
+    pub fn on(from: &Netns, family: Family, port: u16) -> Self {
+        let socket = from.run(|| bind(family == Family::V4, port)).must("bind a port");
+        socket.set_read_timeout(Some(PATIENCE)).must("set a timeout");
+        Self(socket)
+    }
+
+    /// Asks, and gives the instance that answers, and from where.
+    #[track_caller]
+    pub fn ask(&self, to: SocketAddr) -> (u16, SocketAddr) {
+        self.0.send_to(QUESTION, to).must("send a datagram");
+        let mut datagram = [0; 256];
+        let (length, from) = self.0.recv_from(&mut datagram).must("receive a datagram");
+        let line = String::from_utf8_lossy(&datagram[..length]);
+        (parse(&line, to).must("read the answer").instance, from)
+    }
+}
+
+/// What a Python daemon for UDP has counted: datagrams and bytes received, bytes sent. It is asked at its own port.
+#[track_caller]
+pub fn counted(from: &Netns, at: SocketAddr) -> [u64; 3] {
+    let ask = || -> io::Result<Vec<u64>> {
+        let socket = bind(at.is_ipv4(), 0)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.connect(at)?;
+        socket.send(b"count")?;
+        let mut datagram = [0; 256];
+        let length = socket.recv(&mut datagram)?;
+        let line = String::from_utf8_lossy(&datagram[..length]);
+        Ok(line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+    };
+    from.run(ask).must("ask a daemon for its counts").try_into().must("read the counts")
+}
+
+/// Lets a client that sends as few do (see `odd.py`) send so many datagrams, and gives the instances that answered.
+#[track_caller]
+pub fn odd(from: &Netns, how: &str, port: u16, to: SocketAddr, datagrams: usize) -> Vec<u16> {
+    let mut command = from.command(python());
+    command.args(["-I", "-S", "-c", include_str!("odd.py"), how, &to.ip().to_string()]);
+    let answers = run(command.args([to.port().to_string(), port.to_string(), datagrams.to_string()]));
+    let instance = |line: &str| parse(line, to).must("read an answer").instance;
+    answers.lines().map(instance).collect()
+}
+
 fn ask(socket: &UdpSocket) -> io::Result<Answer> {
     socket.send(QUESTION)?;
+    receive(socket)
+}
+
+fn receive(socket: &UdpSocket) -> io::Result<Answer> {
     let mut datagram = [0; 256];
     let length = socket.recv(&mut datagram)?;
     let line = String::from_utf8_lossy(&datagram[..length]);
