@@ -109,8 +109,8 @@ impl Daemon {
         daemon
     }
 
-    /// Starts a program of the system's, which ends with the daemon.
-    pub fn start(mut command: Command) -> Self {
+    /// Starts a prepared command, which is then the daemon.
+    pub fn start(command: &mut Command) -> Self {
         let child = command.stdin(Stdio::null()).spawn().must("start a daemon");
         Self { child, _stdin: None, _folder: None, end: Signal::TERM }
     }
@@ -138,13 +138,21 @@ impl Daemon {
         script: &str,
         arguments: impl Iterator<Item = String>,
     ) -> (Self, ChildStdout) {
-        let mut command = netns.command(python());
-        command.args(["-I", "-S", "-c", script]).args(arguments);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().must("start a Python daemon");
+        Self::start_piped(python(netns, script).args(arguments))
+    }
+
+    fn start_piped(command: &mut Command) -> (Self, ChildStdout) {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().must("start a daemon");
         let stdout = child.stdout.take().must("read the daemon's output");
         let stdin = child.stdin.take();
         (Self { child, _stdin: stdin, _folder: None, end: Signal::KILL }, stdout)
+    }
+
+    /// Starts a prepared command, which says "ready" and ends with its standard input, once it has said so.
+    pub fn start_ready(command: &mut Command) -> Self {
+        let (daemon, stdout) = Self::start_piped(command);
+        ready(stdout);
+        daemon
     }
 
     /// nginx with two workers, each with a listener of its own (`SO_REUSEPORT`), once it listens.
@@ -207,11 +215,18 @@ impl Drop for Daemon {
 fn ready(stdout: ChildStdout) {
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).must("read the daemon's output");
-    check(line == "ready\n", || format!("the Python daemon did not start: {line:?}"));
+    check(line == "ready\n", || format!("the daemon did not start: {line:?}"));
+}
+
+/// A Python program in a namespace, for arguments to follow.
+pub fn python(netns: &Netns, script: &str) -> Command {
+    let mut command = netns.command(interpreter());
+    command.args(["-I", "-S", "-c", script]);
+    command
 }
 
 /// The interpreter itself: what is in `PATH` may be a slow script around it.
-pub(crate) fn python() -> &'static str {
+fn interpreter() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let script = "import sys; print(sys.executable, end='')";

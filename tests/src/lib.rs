@@ -10,6 +10,8 @@
 pub mod client;
 pub mod daemon;
 pub mod engine;
+pub mod frames;
+pub mod go;
 pub mod held;
 pub mod host;
 pub mod lan;

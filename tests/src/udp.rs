@@ -170,9 +170,9 @@ pub fn counted(from: &Netns, at: SocketAddr) -> [u64; 3] {
 /// Lets a client that sends as few do (see `odd.py`) send so many datagrams, and gives the instances that answered.
 #[track_caller]
 pub fn odd(from: &Netns, how: &str, port: u16, to: SocketAddr, datagrams: usize) -> Vec<u16> {
-    let mut command = from.command(python());
-    command.args(["-I", "-S", "-c", include_str!("odd.py"), how, &to.ip().to_string()]);
-    let answers = run(command.args([to.port().to_string(), port.to_string(), datagrams.to_string()]));
+    let mut command = python(from, include_str!("odd.py"));
+    command.args([how, &to.ip().to_string(), &to.port().to_string(), &port.to_string()]);
+    let answers = run(command.arg(datagrams.to_string()));
     let instance = |line: &str| parse(line, to).must("read an answer").instance;
     answers.lines().map(instance).collect()
 }

@@ -43,10 +43,7 @@ pub(crate) fn ingress(ctx: &TcContext) -> i32 {
     let Some(packet) = PACKET.get(0) else { return NEXT };
     let Some(service) = pick::service_of(&packet.tuple) else { return NEXT };
     match packet.tuple.protocol {
-        PROTOCOL_UDP if service.index == Service::GUARD => {
-            let here = field!(skb, ifindex) == LOOPBACK || packet.tuple.is_from_here();
-            if here { NEXT } else { TC_ACT_SHOT as i32 }
-        }
+        PROTOCOL_UDP if service.index == Service::GUARD => guard(skb),
         PROTOCOL_UDP => datagram(skb, service.index),
         _ if service.hook == HOOK_TC && service.index != Service::GUARD => segment(skb, service.index),
         _ => NEXT,
@@ -118,6 +115,18 @@ extern "C" fn state_of(ctx: *mut __sk_buff) -> u32 {
     state
 }
 
+/// Drops a datagram to a guarded port, unless it is from this host, or for another one.
+#[inline(always)]
+fn guard(skb: *mut __sk_buff) -> i32 {
+    let Some(packet) = packet() else { return NEXT };
+    if field!(skb, ifindex) == LOOPBACK || packet.tuple.is_from_here() || is_for_this_host(skb) == 0 {
+        return NEXT;
+    }
+    // Where interfaces are stacked (a VLAN on a card, a card in a bridge), what was sent here comes by again.
+    let replies = FlowKey { direction: FlowKey::REPLIES, ..packet.tuple.flow_key() };
+    if FLOWS.get_ptr(replies).is_some() { NEXT } else { TC_ACT_SHOT as i32 }
+}
+
 /// Gives a datagram to the instance of its flow.
 #[inline(always)]
 fn datagram(skb: *mut __sk_buff, service: u32) -> i32 {
@@ -153,7 +162,8 @@ extern "C" fn resume(ctx: *mut __sk_buff, service: u32) -> u32 {
     // SAFETY: as above.
     let answered = FLOWS.get_ptr_mut(replies).map(|reply| unsafe { &mut *reply });
     let seen = answered.as_ref().map_or(0, |reply| reply.seen);
-    let idle = now - if seen > flow.seen { seen } else { flow.seen };
+    // Another CPU may have seen a reply since this one looked at the clock.
+    let idle = now.saturating_sub(if seen > flow.seen { seen } else { flow.seen });
     if flow.service != service || idle > Flow::IDLE {
         return 0;
     }
