@@ -20,7 +20,7 @@ const DNS: u16 = 53;
 /// `TC_ACT_UNSPEC` and `TC_ACT_SHOT`.
 const ACTIONS: [u32; 2] = [u32::MAX, 2];
 /// Packets that each property is tried on.
-const CASES: u32 = 4000;
+const CASES: u32 = 1500;
 
 /// The two programs, as they are pinned.
 struct Programs {

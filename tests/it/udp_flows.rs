@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use wocut_tests::daemon::{Daemon, Listen};
 use wocut_tests::engine::Engine;
-use wocut_tests::engines;
 use wocut_tests::host::Host;
 use wocut_tests::lan::{Family, Lan, connect};
 use wocut_tests::must::Must as _;
+use wocut_tests::need::bridges;
 use wocut_tests::netns::Netns;
 use wocut_tests::udp::{Caller, Flow, burst};
-use wocut_tests::wait::wait_for;
+use wocut_tests::wait::{wait_for, wait_until};
+use wocut_tests::{engines, need};
 
 const DNS: u16 = 53;
 const ALL: [u16; 3] = [8001, 8002, 8003];
@@ -151,6 +152,83 @@ fn forwarded_datagrams_are_left_alone(engine: Engine) {
     drop(others);
 }
 
+/// A port of the server where a daemon answers whatever happens: once it has, all that was sent before has been dealt
+/// with.
+const PROBE: u16 = 7000;
+
+/// Whether clients elsewhere get an answer of an instance when they ask at its own port.
+fn is_open(host: &Host, family: Family) -> bool {
+    let caller = Caller::on(&host.lan.client, family, 12_000);
+    caller.send(host.lan.at(family, 8001));
+    Flow::open(&host.lan.client, 12_001, host.lan.at(family, PROBE)).stays();
+    caller.has_answer()
+}
+
+engines! { guarded_instances_are_reached_through_the_service_alone: ebpf }
+fn guarded_instances_are_reached_through_the_service_alone(engine: Engine) {
+    let host = Host::new(engine);
+    let _daemons = Daemon::udp(&host.lan.server, ALL.into_iter().chain([PROBE]));
+    host.attach("dns 53/udp to 8001 8002 8003 --guard");
+    for family in Family::BOTH {
+        let to = host.lan.at(family, DNS);
+        burst(&host.lan.client, 10_000..10_100, to).no_failure().only(&ALL);
+        assert!(!is_open(&host, family));
+        for at in [family.loopback(), to.ip()] {
+            burst(&host.lan.server, 10_000..10_100, (at, DNS).into()).no_failure().only(&ALL);
+            let caller = Caller::on(&host.lan.server, family, 12_000);
+            assert_eq!(caller.ask((at, 8001).into()), (8001, (at, 8001).into()));
+        }
+    }
+    for (change, open) in [("remove dns 8001", true), ("add dns 8001", false), ("detach dns", true)] {
+        host.wocut(change).ok();
+        assert_eq!(Family::BOTH.map(|family| is_open(&host, family)), [open; 2], "{change}");
+    }
+}
+
+/// Puts a bridge between the server and its wire, which takes over the server's addresses.
+fn bridge(lan: &Lan) {
+    lan.server.ip("link add bridge type bridge");
+    lan.server.ip("link set bridge up");
+    for family in Family::BOTH {
+        let (word, length) = if family == Family::V4 { ("-4", 24) } else { ("-6", 64) };
+        let address = lan.at(family, 0).ip();
+        lan.server.ip(&format!("{word} address del {address}/{length} dev lan1"));
+        lan.server.ip(&format!("{word} address add {address}/{length} dev bridge nodad"));
+    }
+    lan.server.ip("link set lan1 master bridge");
+}
+
+engines! { interfaces_may_be_stacked: ebpf }
+fn interfaces_may_be_stacked(engine: Engine) {
+    need!(bridges());
+    let host = Host::on(Lan::with_beyond(), engine);
+    bridge(&host.lan);
+    // Only the bridge forwards, and not its port, where packets are seen first.
+    host.lan.server.set("ipv4/conf/lan1/forwarding", "0");
+    host.lan.server.set("ipv6/conf/lan1/forwarding", "0");
+    let beyond = host.lan.beyond.as_ref().must("have a host beyond");
+    let others = [DNS, 8001].map(|port| Listen { label: Some(BEYOND), ..Listen::on(port) });
+    let _others = others.map(|listen| Daemon::udp_with(beyond, listen));
+    let _daemons = Daemon::udp(&host.lan.server, ALL.into_iter().chain([PROBE]));
+    host.attach("dns 53/udp to 8001 8002 8003 --guard");
+    for family in Family::BOTH {
+        let to = host.lan.at(family, DNS);
+        // The kernel learns its neighbours.
+        let answers = || burst(&host.lan.client, 9000..9001, to).failures.is_empty();
+        wait_until("the bridge passes packets", Duration::from_secs(30), answers);
+        let tally = burst(&host.lan.client, 10_000..10_200, to);
+        tally.no_failure().only(&ALL);
+        Flow::open(&host.lan.client, 11_000, to).exchange(20_000, 20_000);
+        assert!(!is_open(&host, family));
+        for port in [DNS, 8001] {
+            let to = host.lan.beyond_at(family, port);
+            burst(&host.lan.client, 10_000..10_100, to).no_failure().only(&[BEYOND]);
+        }
+    }
+    let flows: u64 = host.instances("dns").values().filter_map(|one| one["connections"].as_u64()).sum();
+    assert_eq!(flows, 404, "what comes by twice is one flow");
+}
+
 engines! { every_interface_is_served_and_one_that_comes_later_after_the_next_change: ebpf }
 fn every_interface_is_served_and_one_that_comes_later_after_the_next_change(engine: Engine) {
     let host = Host::on(Lan::with_beyond(), engine);
@@ -199,12 +277,11 @@ fn clients_are_told_nothing_where_datagrams_are_dropped(engine: Engine) {
     let _plain = Daemon::udp(&host.lan.server, [DNS]);
     host.attach("dns 53/udp to 8001 --on-empty drop");
     let flows = Family::BOTH.map(|family| Flow::open(&host.lan.client, 10_000, host.lan.at(family, DNS)));
-    // It tells clients of a port where nobody is, and so that all before it has been dealt with.
-    let _probe = Daemon::udp(&host.lan.server, [7000]);
+    let _probe = Daemon::udp(&host.lan.server, [PROBE]);
     daemons.into_iter().for_each(Daemon::kill);
     for (family, flow) in Family::BOTH.into_iter().zip(&flows) {
         flow.send();
-        Flow::open(&host.lan.client, 10_001, host.lan.at(family, 7000)).stays();
+        Flow::open(&host.lan.client, 10_001, host.lan.at(family, PROBE)).stays();
         assert!(flow.look().is_none(), "somebody answered: {:?}", flow.look());
     }
     assert_eq!(host.service("dns")["unserved"], 2);

@@ -18,23 +18,27 @@ const MPTCP_BY_DEFAULT: u32 = 24;
 /// The first one that can be told so from outside.
 const MPTCP_BY_VARIABLE: u32 = 21;
 
-/// Needs a Go whose servers listen with MPTCP, and a kernel that has it.
+/// Needs Go, and a kernel with MPTCP.
 pub fn available() -> Result<(), Missing> {
     mptcp()?;
-    let version = need::go()?;
-    (version >= MPTCP_BY_VARIABLE)
-        .then_some(())
-        .ok_or_else(|| Missing(format!("Go 1.{MPTCP_BY_VARIABLE} or newer")))
+    need::go().map(drop)
 }
 
-/// Starts a Go server on a port, once it listens: "http" or "lines".
+/// Starts a Go server on a port, once it listens, with MPTCP: "http" or "lines".
 pub fn server(netns: &Netns, port: u16, kind: &str) -> Daemon {
     static VERSION: OnceLock<u32> = OnceLock::new();
     let mut command = netns.command(program());
-    if *VERSION.get_or_init(|| need::go().must("ask Go for its version")) < MPTCP_BY_DEFAULT {
-        command.env("GODEBUG", "multipathtcp=1");
+    command.args([&port.to_string(), kind]);
+    match *VERSION.get_or_init(|| need::go().must("ask Go for its version")) {
+        MPTCP_BY_DEFAULT.. => {}
+        MPTCP_BY_VARIABLE.. => {
+            command.env("GODEBUG", "multipathtcp=1");
+        }
+        _ => {
+            command.arg("mptcp");
+        }
     }
-    Daemon::start_ready(command.args([&port.to_string(), kind]))
+    Daemon::start_ready(&mut command)
 }
 
 /// The server, built once in a run of the tests.

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::{env, fs, io};
 
 use crate::must::fail;
+use crate::netns::Netns;
 use crate::tool::{output, which};
 
 /// Something the host may lack.
@@ -53,6 +54,13 @@ pub fn tunnels() -> Result<(), Missing> {
     }
     let opened = fs::File::options().read(true).write(true).open(FILE);
     opened.map(drop).map_err(|error| Missing(format!("{FILE}: {error}")))
+}
+
+/// Needs a kernel with bridges.
+pub fn bridges() -> Result<(), Missing> {
+    let netns = Netns::new("need");
+    let made = output(netns.command("ip").args(["link", "add", "bridge", "type", "bridge"]));
+    made.status.success().then_some(()).ok_or_else(|| Missing("bridges in the kernel".to_owned()))
 }
 
 /// Needs Go. Gives its version: 22 for Go 1.22.

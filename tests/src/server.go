@@ -1,7 +1,7 @@
 // An ordinary Go server: PORT, and "http" or "lines".
 //
-// It listens as every Go program does, which from Go 1.24 on, or with GODEBUG=multipathtcp=1, means with MPTCP. "http"
-// answers requests with the port. "lines" answers a connection's first line with the port and both ends, and echoes the
+// It listens as every Go program does, which from Go 1.24 on, or with GODEBUG=multipathtcp=1, means with MPTCP. A third
+// word makes a Go do so that knows nothing of it. "http" answers requests with the port. "lines" answers a connection's first line with the port and both ends, and echoes the
 // later ones. It says "ready" on stdout once it listens, and ends with its stdin.
 package main
 
@@ -12,11 +12,15 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
+	"syscall"
 )
+
+const protocolMPTCP = 262
 
 func main() {
 	port := os.Args[1]
-	listener, err := net.Listen("tcp", ":"+port)
+	listener, err := listen(port)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -24,6 +28,32 @@ func main() {
 	fmt.Println("ready")
 	go serve(listener, port, os.Args[2] == "http")
 	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+func listen(port string) (net.Listener, error) {
+	if len(os.Args) < 4 {
+		return net.Listen("tcp", ":"+port)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, protocolMPTCP)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(socket), "listener")
+	defer file.Close()
+	if err := syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		return nil, err
+	}
+	if err := syscall.Bind(socket, &syscall.SockaddrInet6{Port: number}); err != nil {
+		return nil, err
+	}
+	if err := syscall.Listen(socket, syscall.SOMAXCONN); err != nil {
+		return nil, err
+	}
+	return net.FileListener(file)
 }
 
 func serve(listener net.Listener, port string, isHTTP bool) {

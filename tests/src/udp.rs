@@ -149,6 +149,19 @@ impl Caller {
         let line = String::from_utf8_lossy(&datagram[..length]);
         (parse(&line, to).must("read the answer").instance, from)
     }
+
+    /// Asks, and does not wait for the answer.
+    pub fn send(&self, to: SocketAddr) {
+        self.0.send_to(QUESTION, to).must("send a datagram");
+    }
+
+    /// Whether anything has come by now.
+    pub fn has_answer(&self) -> bool {
+        self.0.set_nonblocking(true).must("look without waiting");
+        let looked = self.0.recv(&mut [0; 256]);
+        self.0.set_nonblocking(false).must("wait again");
+        looked.is_ok()
+    }
 }
 
 /// What a Python daemon for UDP has counted: datagrams and bytes received, bytes sent. It is asked at its own port.

@@ -429,6 +429,12 @@ extern "C" fn is_for_this_host(ctx: *mut __sk_buff) -> u32 {
         lookup.__bindgen_anon_4.ipv6_dst = tuple.local;
     }
     // SAFETY: the helper is told the size.
-    let result = unsafe { bpf_fib_lookup(ctx.cast(), &raw mut lookup, size_of::<FibLookup>() as i32, 0) };
+    let mut result = unsafe { bpf_fib_lookup(ctx.cast(), &raw mut lookup, size_of::<FibLookup>() as i32, 0) };
+    if result == FORWARDING_DISABLED {
+        // Not by this interface, which may be a port of a bond or a bridge that does: what would the host do?
+        lookup.ifindex = LOOPBACK;
+        // SAFETY: as above.
+        result = unsafe { bpf_fib_lookup(ctx.cast(), &raw mut lookup, size_of::<FibLookup>() as i32, 0) };
+    }
     u32::from(result == NOT_FORWARDED || result == FORWARDING_DISABLED)
 }
