@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use wocut_tests::daemon::{Daemon, Listen};
+use wocut_tests::daemon::{Daemon, Listen, python};
 use wocut_tests::engine::Engine;
 use wocut_tests::host::Host;
 use wocut_tests::lan::Family;
@@ -11,6 +12,7 @@ use wocut_tests::need::tool;
 use wocut_tests::netns::Netns;
 use wocut_tests::tool::run;
 use wocut_tests::udp::{Flow, burst, counted, odd};
+use wocut_tests::wait::wait_until;
 use wocut_tests::{engines, need};
 
 const DNS: u16 = 53;
@@ -178,4 +180,30 @@ fn flows_and_bytes_are_counted_exactly(engine: Engine) {
         }
     }
     assert_eq!(host.service("dns")["picks"], 600);
+}
+
+engines! { kernel_learns_which_replies_fit_through_the_path: ebpf }
+fn kernel_learns_which_replies_fit_through_the_path(engine: Engine) {
+    let host = Host::new(engine);
+    let _daemons = Daemon::udp(&host.lan.server, ALL);
+    host.attach("dns 53/udp to 8001 8002 8003");
+    for family in Family::BOTH {
+        let (server, client) = (host.lan.at(family, DNS), host.lan.client_address(family));
+        let flow = Flow::open(&host.lan.client, 10_000, server);
+        let route = || host.lan.server.ip(&format!("route get {client}"));
+        let tell = |port: u16| {
+            let mut router = python(&host.lan.client, include_str!("../src/toolarge.py"));
+            router.args([server.ip().to_string(), DNS.to_string(), client.to_string()]);
+            run(router.args([port.to_string(), "1300".to_owned()]));
+            // It is dealt with before what is sent after it.
+            flow.stays();
+        };
+        tell(10_001);
+        assert!(!route().contains("mtu 1300"), "believed of a flow that is not there: {}", route());
+        tell(10_000);
+        wait_until("the kernel learns", Duration::from_secs(5), || route().contains("mtu 1300"));
+        flow.exchange(1400, 1400);
+        flow.exchange(20_000, 20_000);
+    }
+    counts_are_the_daemons(&host);
 }

@@ -18,6 +18,7 @@ use wocut_common::{
 };
 
 use crate::{
+    error::translate_error,
     kernel::{self, AF_INET, AF_INET6, LOOPBACK, Tuple, field, raw},
     maps::{FLOWS, INSTANCES, PACKET, SLOTS},
     packet::{Packet, Side, flags},
@@ -37,7 +38,11 @@ const TO_US: u32 = 0;
 #[inline(always)]
 pub(crate) fn ingress(ctx: &TcContext) -> i32 {
     let skb: *mut __sk_buff = raw(ctx);
-    if field!(skb, pkt_type) != TO_US || read_packet(skb, 0) == 0 {
+    if field!(skb, pkt_type) != TO_US {
+        return NEXT;
+    }
+    if read_packet(skb, 0) == 0 {
+        translate_error(skb);
         return NEXT;
     }
     let Some(packet) = PACKET.get(0) else { return NEXT };
