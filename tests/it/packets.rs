@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use wocut_tests::daemon::Daemon;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
-use wocut_tests::frames::{Checksum, ETHERNET, Frame, TCP, UDP, datagram_at, pseudo, sum};
+use wocut_tests::frames::{Checksum, ETHERNET, Frame, ICMP, ICMPV6, TCP, UDP, datagram_at, pseudo, sum};
 use wocut_tests::host::Host;
 use wocut_tests::must::Must as _;
 
@@ -218,6 +218,49 @@ fn segments_are_never_written(engine: Engine) {
         let frame = Frame { protocol: TCP, to: (frame.to.0, 80), ..frame };
         prop_assert_eq!(check(&programs.ingress, &frame.bytes(), 2)?, None);
         prop_assert_eq!(check(&programs.egress, &frame.bytes(), 0)?, None);
+        Ok(())
+    });
+}
+
+engines! { errors_about_a_reply_are_about_the_instances_and_have_nothing_else_written: ebpf }
+fn errors_about_a_reply_are_about_the_instances_and_have_nothing_else_written(engine: Engine) {
+    let (host, _daemons) = host(engine);
+    let strategy = (frames(), any::<Index>(), any::<bool>(), 0..16u8);
+    tries(&host, &strategy, |programs, (frame, cut, is_whole, kind)| {
+        let frame = Frame { protocol: UDP, to: (frame.to.0, DNS), fragment: None, ..frame };
+        let port = check(&programs.ingress, &frame.bytes(), 2)?.unwrap_or_default();
+        let mut reply = Frame { from: frame.to, to: frame.from, ..frame.clone() }.bytes().split_off(ETHERNET);
+        if !is_whole {
+            reply.truncate(cut.index(reply.len()));
+        }
+        let payload = [&[kind, 0, 0, 0, 0, 0, 5, 20], &reply[..]].concat();
+        let (protocol, is_error) = match frame.from.0 {
+            IpAddr::V4(_) => (ICMP, [3, 11, 12].contains(&kind)),
+            IpAddr::V6(_) => (ICMPV6, (1..=4).contains(&kind)),
+        };
+        let error = Frame { protocol, extensions: Vec::new(), payload, ..frame.clone() };
+        let (bytes, message) = (error.bytes(), error.payload.len());
+        let (_, out) = run(&programs.ingress, &bytes)?;
+        prop_assert_eq!(out.len(), bytes.len());
+        let at = bytes.len() - message;
+        // The first header of the reply, as if it had a frame of its own.
+        let framed = [&bytes[..ETHERNET], &reply[..]].concat();
+        let Some(inner) = datagram_at(&framed).filter(|_| is_error) else {
+            // Cut off behind its ports, it may still be known.
+            let changed = out != bytes && !(is_error && reply.len() >= 24);
+            prop_assert!(!changed, "no error about a reply, and was changed");
+            return Ok(());
+        };
+        let source = at + 8 + inner - ETHERNET;
+        let may_change = [at + 2, at + 3, source, source + 1];
+        let changed: Vec<usize> = (0..bytes.len()).filter(|n| bytes[*n] != out[*n]).collect();
+        prop_assert!(changed.iter().all(|n| may_change.contains(n)), "changed {:?}", changed);
+        prop_assert_eq!(field(&out, source), port);
+        let covered = match protocol {
+            ICMP => Vec::new(),
+            _ => pseudo(error.from.0, error.to.0, protocol, message),
+        };
+        prop_assert_eq!(sum(&[&covered, &out[at..]]), 0xffff, "the checksum does not hold");
         Ok(())
     });
 }

@@ -8,6 +8,10 @@ pub const ETHERNET: usize = 14;
 pub const TCP: u8 = 6;
 /// Of UDP.
 pub const UDP: u8 = 17;
+/// Of ICMP.
+pub const ICMP: u8 = 1;
+/// Of ICMP for IPv6.
+pub const ICMPV6: u8 = 58;
 const FRAGMENT: u8 = 44;
 
 /// What becomes of the checksum of a datagram or segment.
@@ -28,7 +32,7 @@ pub struct Frame {
     pub from: (IpAddr, u16),
     /// Destination, likewise.
     pub to: (IpAddr, u16),
-    /// [`TCP`] or [`UDP`].
+    /// [`UDP`], [`ICMP`] or [`ICMPV6`]; all others are given a header of TCP.
     pub protocol: u8,
     /// Flags of TCP.
     pub flags: u8,
@@ -81,6 +85,21 @@ impl Frame {
         frame
     }
 
+    /// A message of ICMP, which the payload is, with its checksum.
+    fn message(&self) -> Vec<u8> {
+        let mut bytes = self.payload.clone();
+        let covered = match self.protocol {
+            ICMP => Vec::new(),
+            _ => pseudo(self.from.0, self.to.0, self.protocol, bytes.len()),
+        };
+        if bytes.len() >= 4 {
+            bytes[2..4].fill(0);
+            let sum = !sum(&[&covered, &bytes]);
+            bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+        }
+        bytes
+    }
+
     /// The first kind, and all of them.
     fn extension_headers(&self) -> (u8, Vec<u8>) {
         let mut kinds: Vec<(u8, u8)> = self.extensions.clone();
@@ -102,6 +121,9 @@ impl Frame {
     }
 
     fn segment(&self) -> Vec<u8> {
+        if [ICMP, ICMPV6].contains(&self.protocol) {
+            return self.message();
+        }
         let mut bytes = [self.from.1.to_be_bytes(), self.to.1.to_be_bytes()].concat();
         let at = if self.protocol == UDP {
             let length = u16::try_from(8 + self.payload.len()).unwrap_or(u16::MAX);
