@@ -26,7 +26,7 @@ fn start(host: &Host) -> Vec<Daemon> {
 /// Connections by MPTCP, and how many each instance answered.
 fn multipath(host: &Host, from: &Netns, family: Family, number: u64) -> BTreeMap<u16, u64> {
     let to =
-        if std::ptr::eq(from, &host.lan.server) { family.loopback() } else { host.lan.at(family, 0).ip() };
+        if from.name() == host.lan.server.name() { family.loopback() } else { host.lan.at(family, 0).ip() };
     let mut client = python(from, include_str!("../src/mptcp.py"));
     let answers = run(client.args([&to.to_string(), &SERVICE.to_string(), &number.to_string()]));
     let mut found = BTreeMap::new();
@@ -77,7 +77,9 @@ fn go_servers_are_served_and_counted(engine: Engine) {
         for from in [&host.lan.client, &host.lan.server] {
             let found = multipath(&host, from, family, 100);
             assert!(found.keys().eq(&ALL), "{found:?}");
-            found.into_iter().for_each(|(port, count)| *by.entry(port).or_default() += count);
+            for (port, count) in found {
+                *by.entry(port).or_default() += count;
+            }
         }
     }
     counted(&host, |port| by[&port]);

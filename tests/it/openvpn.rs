@@ -1,4 +1,4 @@
-//! OpenVPN servers, each of which is one thread, behind one port.
+//! `OpenVPN` servers, each of which is one thread, behind one port.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -36,7 +36,7 @@ fn certificate() -> TempDir {
     folder
 }
 
-/// OpenVPN in a namespace, with what servers and clients have in common, for other words to follow.
+/// `OpenVPN` in a namespace, with what servers and clients have in common, for other words to follow.
 fn openvpn(netns: &Netns, folder: &Path, log: &str) -> Command {
     let mut command = netns.command("openvpn");
     command.args(["--ca", "certificate", "--cert", "certificate", "--key", "key", "--verb", "3"]);
@@ -58,14 +58,14 @@ fn start_server(netns: &Netns, folder: &Path, port: u16) -> Daemon {
     server
 }
 
-/// A host with a tunnel to the service; dropping it ends its OpenVPN before its namespace.
+/// A host with a tunnel to the service; dropping it ends its `OpenVPN` before its namespace.
 struct Client {
     _openvpn: Daemon,
     netns: Netns,
 }
 
 impl Client {
-    /// Joins a new host to the server by a wire of this number, and starts its OpenVPN there.
+    /// Joins a new host to the server by a wire of this number, and starts its `OpenVPN` there.
     fn start(server: &Netns, folder: &Path, wire: u8, family: Family) -> Self {
         let netns = Netns::new("vpn");
         connect(server, &netns, wire);

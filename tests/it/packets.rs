@@ -124,13 +124,11 @@ fn mutations() -> impl Strategy<Value = (Vec<(Index, u8)>, Option<Index>)> {
 const LEAST: usize = ETHERNET + 1;
 
 /// Tries a property inside the server's namespace, where the programs look sockets up.
-fn tries<S: Strategy>(
+fn tries<S: Strategy + Sync>(
     host: &Host,
     strategy: &S,
     property: impl Fn(&Programs, S::Value) -> Result<(), TestCaseError> + Send,
-) where
-    S: Sync,
-{
+) {
     let programs = Programs::open(host);
     host.lan.server.run(move || {
         let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };

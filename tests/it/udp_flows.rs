@@ -84,10 +84,10 @@ fn nothing_is_lost_while_the_set_changes_and_an_instance_restarts(engine: Engine
             ["drain dns 8001", "weight dns 8002 9", "ready dns 8001", "remove dns 8003", "add dns 8003"];
         for change in changes {
             host.wocut(change).ok();
-            flows.iter().for_each(|flow| assert!(ALL.contains(&flow.again())));
+            assert!(flows.iter().all(|flow| ALL.contains(&flow.again())));
         }
         daemons.remove(0).kill();
-        flows.iter().for_each(|flow| assert!(ALL.contains(&flow.again())));
+        assert!(flows.iter().all(|flow| ALL.contains(&flow.again())));
         daemons.insert(0, Daemon::udp_with(&host.lan.server, Listen::on(8001)));
         for family in Family::BOTH {
             let first = 20_000 + 1000 * round;

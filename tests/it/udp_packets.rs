@@ -150,7 +150,9 @@ fn daemons_may_connect_a_socket_to_each_client(engine: Engine) {
         host.wocut(change).ok();
         flows.iter().for_each(Flow::stays);
     }
-    flows.iter().for_each(|flow| flow.exchange(20_000, 20_000));
+    for flow in &flows {
+        flow.exchange(20_000, 20_000);
+    }
     host.wocut("remove dns 8004").ok();
     counts_are_the_daemons(&host);
 }

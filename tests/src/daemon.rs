@@ -15,6 +15,10 @@ use crate::tool::run;
 use crate::wait::wait_until;
 
 /// How a Python daemon listens.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the daemon's, and independent of the others"
+)]
 #[derive(Clone, Copy, Debug)]
 pub struct Listen<'a> {
     /// The port, which is also the name that the daemon gives itself.
