@@ -33,14 +33,14 @@ fn flow_of_a_dead_instance_goes_on_at_another(engine: Engine) {
     host.attach("dns 53/udp to 8001 8002 8003");
     let flows = flows_to_each(&host);
     daemons.remove(0).kill();
-    let now: Vec<u16> = flows.iter().map(Flow::again).collect();
+    let now: Vec<u16> = flows.iter().map(Flow::now_at).collect();
     for (flow, now) in flows.iter().zip(&now) {
         let before = flow.answer.instance;
         assert!(if before == 8001 { ALL[1..].contains(now) } else { before == *now }, "{before} to {now}");
     }
     // It comes back, and takes new flows, but none of those that went elsewhere.
     let _again = Daemon::udp(&host.lan.server, [8001]);
-    assert_eq!(flows.iter().map(Flow::again).collect::<Vec<_>>(), now);
+    assert_eq!(flows.iter().map(Flow::now_at).collect::<Vec<_>>(), now);
     for family in Family::BOTH {
         burst(&host.lan.client, 20_000..20_200, host.lan.at(family, DNS)).no_failure().only(&ALL);
     }
@@ -65,11 +65,11 @@ fn flow_of_a_removed_instance_goes_on_at_another(engine: Engine) {
     let flows = flows_to_each(&host);
     host.wocut("remove dns 8001").ok();
     for flow in &flows {
-        let (before, now) = (flow.answer.instance, flow.again());
+        let (before, now) = (flow.answer.instance, flow.now_at());
         assert!(if before == 8001 { ALL[1..].contains(&now) } else { before == now }, "{before} to {now}");
     }
     host.wocut("add dns 8001").ok();
-    let moved = flows.iter().filter(|flow| flow.answer.instance != flow.again());
+    let moved = flows.iter().filter(|flow| flow.answer.instance != flow.now_at());
     assert_eq!(moved.count(), flows.iter().filter(|flow| flow.answer.instance == 8001).count());
 }
 
@@ -84,10 +84,10 @@ fn nothing_is_lost_while_the_set_changes_and_an_instance_restarts(engine: Engine
             ["drain dns 8001", "weight dns 8002 9", "ready dns 8001", "remove dns 8003", "add dns 8003"];
         for change in changes {
             host.wocut(change).ok();
-            assert!(flows.iter().all(|flow| ALL.contains(&flow.again())));
+            assert!(flows.iter().all(|flow| ALL.contains(&flow.now_at())));
         }
         daemons.remove(0).kill();
-        assert!(flows.iter().all(|flow| ALL.contains(&flow.again())));
+        assert!(flows.iter().all(|flow| ALL.contains(&flow.now_at())));
         daemons.insert(0, Daemon::udp_with(&host.lan.server, Listen::on(8001)));
         for family in Family::BOTH {
             let first = 20_000 + 1000 * round;
@@ -265,9 +265,9 @@ fn clients_are_told_that_nobody_serves(engine: Engine) {
     }
     assert_eq!(host.service("dns")["unserved"], 2);
     let _plain = Daemon::udp(&host.lan.server, [DNS]);
-    assert_eq!(flows.each_ref().map(Flow::again), [DNS, DNS], "what is on the port itself serves");
+    assert_eq!(flows.each_ref().map(Flow::now_at), [DNS, DNS], "what is on the port itself serves");
     let _again = Daemon::udp(&host.lan.server, [8002]);
-    assert_eq!(flows.each_ref().map(Flow::again), [8002, 8002]);
+    assert_eq!(flows.each_ref().map(Flow::now_at), [8002, 8002]);
 }
 
 engines! { clients_are_told_nothing_where_datagrams_are_dropped: ebpf }

@@ -75,7 +75,7 @@ fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-fn question(mut stream: TcpStream) -> io::Result<(Answer, BufReader<TcpStream>)> {
+pub(crate) fn question(mut stream: TcpStream) -> io::Result<(Answer, BufReader<TcpStream>)> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(QUESTION)?;
     let own = stream.local_addr()?;

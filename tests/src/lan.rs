@@ -26,6 +26,14 @@ impl Family {
         }
     }
 
+    /// The address that stands for every one.
+    pub fn unspecified(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
     /// The address of a host in a network: `near` of [`connect`] is 1 and `far` is 2.
     pub fn host(self, network: u8, host: u8) -> IpAddr {
         match self {

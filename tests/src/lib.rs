@@ -5,9 +5,11 @@
 //!
 //! A test reads from the outside in: a [`host::Host`] is a [`lan::Lan`] and an [`engine::Engine`]; daemons
 //! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command; [`client`], [`load`] and [`held`] connect, [`udp`]
-//! sends datagrams; [`rival`] is what else is on the host; [`tally`] and [`stats`] judge what came back.
+//! sends datagrams, a [`crowd::Crowd`] has many addresses; [`rival`] is what else is on the host; [`tally`] and [`stats`]
+//! judge what came back.
 
 pub mod client;
+pub mod crowd;
 pub mod daemon;
 pub mod engine;
 pub mod frames;

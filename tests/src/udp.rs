@@ -1,7 +1,7 @@
 //! UDP flows: a port of the client's own, and what is answered to it.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -48,7 +48,14 @@ impl Flow {
     }
 
     fn start(port: u16, to: SocketAddr) -> io::Result<Self> {
-        let socket = bind(to.is_ipv4(), port)?;
+        let any: IpAddr =
+            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        Self::start_at(SocketAddr::new(any, port), to)
+    }
+
+    /// From an address of the calling thread's namespace.
+    pub(crate) fn start_at(own: SocketAddr, to: SocketAddr) -> io::Result<Self> {
+        let socket = bind(own)?;
         socket.connect(to)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let answer = ask(&socket)?;
@@ -86,14 +93,19 @@ impl Flow {
 
     /// Asks again from the same port, and gives the instance that answers now.
     #[track_caller]
-    pub fn again(&self) -> u16 {
+    pub fn now_at(&self) -> u16 {
         ask(&self.socket).must("use a flow again").instance
+    }
+
+    /// Asks again.
+    pub fn again(&self) -> io::Result<Answer> {
+        ask(&self.socket)
     }
 
     /// Fails the test unless the same instance answers again, to the same client.
     #[track_caller]
     pub fn stays(&self) {
-        let again = ask(&self.socket).must("use a flow that was open");
+        let again = self.again().must("use a flow that was open");
         check(again == self.answer, || format!("not {:?} but {again:?}", self.answer));
     }
 }
@@ -116,14 +128,14 @@ pub fn burst(from: &Netns, ports: Range<u16>, to: SocketAddr) -> Tally {
 }
 
 /// A port of one family alone, so that the other can have it too.
-fn bind(v4: bool, port: u16) -> io::Result<UdpSocket> {
-    if v4 {
-        return UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
+fn bind(own: SocketAddr) -> io::Result<UdpSocket> {
+    if own.is_ipv4() {
+        return UdpSocket::bind(own);
     }
     let socket =
         rustix::net::socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     set_ipv6_v6only(&socket, true)?;
-    rustix::net::bind(&socket, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
+    rustix::net::bind(&socket, &own)?;
     Ok(socket.into())
 }
 
@@ -135,7 +147,8 @@ impl Caller {
     /// On a port of a namespace.
     #[track_caller]
     pub fn on(from: &Netns, family: Family, port: u16) -> Self {
-        let socket = from.run(|| bind(family == Family::V4, port)).must("bind a port");
+        let own = SocketAddr::new(family.unspecified(), port);
+        let socket = from.run(|| bind(own)).must("bind a port");
         socket.set_read_timeout(Some(PATIENCE)).must("set a timeout");
         Self(socket)
     }
@@ -168,7 +181,8 @@ impl Caller {
 #[track_caller]
 pub fn counted(from: &Netns, at: SocketAddr) -> [u64; 3] {
     let ask = || -> io::Result<Vec<u64>> {
-        let socket = bind(at.is_ipv4(), 0)?;
+        let family = if at.is_ipv4() { Family::V4 } else { Family::V6 };
+        let socket = bind(SocketAddr::new(family.unspecified(), 0))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.connect(at)?;
         socket.send(b"count")?;

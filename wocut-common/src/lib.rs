@@ -2,10 +2,14 @@
 //!
 //! | map | key | value | written by | read by |
 //! |---|---|---|---|---|
-//! | `settings` | 0 | [`Settings`] | loader | lookup |
-//! | `services` | [`ServiceKey`] | [`Service`] | commands | lookup, `account` |
-//! | `slots` | service index | a map that holds one [`Table`] | commands | lookup |
-//! | `instances` | instance id | [`Instance`] | commands | people, with bpftool |
+//! | `settings` | 0 | [`Settings`] | loader | picks |
+//! | `services` | [`ServiceKey`] | [`Service`] | commands | picks, `account` |
+//! | `slots` | service index | a map that holds one [`Table`] | commands | picks |
+//! | `turns` | service index | [`Turn`] | picks | picks |
+//! | `pending` | [`FlowKey`] | [`Pending`] | picks | picks |
+//! | `flows` | [`FlowKey`] | [`Flow`] | ingress, egress | ingress, egress, commands |
+//! | `instances` | instance id | [`Instance`] | commands | ingress; people, with bpftool |
+//! | `loads` | [`Load::place`] | [`Load`] | commands, `account` | picks, commands |
 //! | `listeners` | [`ListenerKey`] | a listening socket | register, `account`, kernel | lookup |
 //! | `ports` | [`PortKey`] | [`InstanceIds`] | commands | `account` |
 //! | `owners` | a socket | [`Owner`] | register, `account` | `account` |

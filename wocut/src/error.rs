@@ -3,7 +3,7 @@
 use crate::{
     config::Refused,
     conflicts::{Conflict, Conflicts},
-    engine::ebpf::OtherVersion,
+    engine::ebpf::{Foreign, OtherVersion},
     model::ParseError,
     plan::ChangeError,
 };
@@ -54,7 +54,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     usage
         .then_some(2)
         .or_else(|| cause.is::<NotAttached>().then_some(3))
-        .or_else(|| (cause.is::<OtherVersion>() || cause.is::<Conflicts>()).then_some(5))
+        .or_else(|| {
+            (cause.is::<OtherVersion>() || cause.is::<Foreign>() || cause.is::<Conflicts>()).then_some(5)
+        })
         .or_else(|| cause.is::<Interrupted>().then_some(130))
 }
 

@@ -14,8 +14,12 @@ use std::{
 use anyhow::{Context as _, anyhow};
 
 use crate::{
-    engine::{Engine, ObservedService, ebpf::Ebpf, iptables::Iptables},
-    error::{FallsShort, one_line},
+    engine::{
+        Engine, ObservedService,
+        ebpf::{Ebpf, Running},
+        iptables::Iptables,
+    },
+    error::{FallsShort, NotAttached, one_line},
     model::{EngineChoice, EngineKind, Name, Service, Wanted},
     plan::{Change, ChangeError},
     sys::{lock::DirLock, netns::Netns, reserved_ports},
@@ -304,6 +308,19 @@ impl Host {
                 error.context(format!("and what was tried could not be taken back: {}", one_line(&again)))
             }
         }
+    }
+
+    /// Swaps the eBPF engine's programs for this version's: see [`Ebpf::upgrade`].
+    pub fn upgrade(&self) -> anyhow::Result<(Vec<Running>, Vec<Running>, Vec<String>)> {
+        let _lock = DirLock::wait(Path::new(RUN))?;
+        let wanted = self.wanted()?;
+        if wanted.on(EngineKind::Ebpf).is_empty() {
+            return Err(NotAttached("nothing to upgrade: no service is on the ebpf engine".into()).into());
+        }
+        let upgraded = Ebpf::new(&self.netns).upgrade().context("upgrade the ebpf engine")?;
+        // Whatever else an older version left undone.
+        self.reach(&wanted, wanted.clone())?;
+        Ok(upgraded)
     }
 
     /// Tries whether the eBPF engine runs here, while no command changes anything.

@@ -7,9 +7,10 @@ use clap::Args;
 use super::{Context, DryRun};
 use crate::{
     config::{Config, Problem},
+    conflicts,
     engine::{ebpf::Ebpf, iptables::Iptables},
     error::Usage,
-    host::Host,
+    host::{Host, Proposal},
     model::{Definition, EngineChoice, EngineKind, Service, Wanted},
     plan::{Assigned, Change},
 };
@@ -25,13 +26,16 @@ pub(super) struct Apply {
     /// Detach services that are in none of the files
     #[arg(long)]
     prune: bool,
+    /// Go on where something else is in the way
+    #[arg(short, long)]
+    force: bool,
     #[command(flatten)]
     dry_run: DryRun,
 }
 
 impl Apply {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        let Self { files, prune, dry_run } = self;
+        let Self { files, prune, force, dry_run } = self;
         let Config { services, warnings, .. } = Config::read(&files).sound()?;
         if prune && services.is_empty() {
             let what = "no service is in the files: `wocut detach --all` detaches everything";
@@ -44,7 +48,11 @@ impl Apply {
             Change::Apply { services: draft, prune }.apply(&mut wanted.clone())?;
             let mut engines = Engines { host, wanted, context, dry_run: dry_run.dry_run, found: Vec::new() };
             let services = services.into_iter().map(|definition| engines.assign(definition));
-            Ok(Change::Apply { services: services.collect::<anyhow::Result<_>>()?, prune })
+            let change = Change::Apply { services: services.collect::<anyhow::Result<_>>()?, prune };
+            let mut after = wanted.clone();
+            change.clone().apply(&mut after)?;
+            let warnings = conflicts::check(host.netns(), wanted, &after, context.ask(force))?;
+            Ok(Proposal { change, warnings })
         })?;
         done.warnings.splice(0..0, warnings.iter().map(Problem::brief));
         context.printer.change(&done, dry_run.dry_run)

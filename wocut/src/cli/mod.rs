@@ -8,6 +8,7 @@ mod attach;
 mod check;
 mod detach;
 mod doctor;
+mod explain;
 mod export;
 mod leave;
 mod list;
@@ -16,6 +17,7 @@ mod printer;
 mod stats;
 mod status;
 mod trace;
+mod upgrade;
 mod weight;
 
 use std::process::ExitCode;
@@ -76,8 +78,10 @@ enum Command {
     List(list::List),
     Status(status::Status),
     Stats(stats::Stats),
+    Explain(explain::Explain),
     Trace(trace::Trace),
     Doctor(doctor::Doctor),
+    Upgrade(upgrade::Upgrade),
     Check(check::Check),
     Apply(apply::Apply),
     Export(export::Export),
@@ -113,7 +117,9 @@ fn dispatch(context: &Context<'_>, command: Command) -> anyhow::Result<()> {
         Command::List(command) => command.run(context),
         Command::Status(command) => command.run(context),
         Command::Stats(command) => command.run(context),
+        Command::Explain(command) => command.run(context),
         Command::Trace(command) => command.run(context),
+        Command::Upgrade(command) => command.run(context),
         Command::Doctor(command) => command.run(context),
         Command::Check(command) => command.run(context),
         Command::Apply(command) => command.run(context),

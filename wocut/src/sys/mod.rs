@@ -5,7 +5,7 @@ pub mod bpffs;
 pub mod capabilities;
 pub mod cgroup;
 pub mod connections;
-pub mod interfaces;
+pub mod foreign;
 pub mod interrupt;
 pub mod listeners;
 pub mod lock;

@@ -25,7 +25,9 @@ const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_ID: u16 = 11;
 const CLSACT: u32 = 0xffff_0000;
 const NFT_GETTABLE: u16 = 10 << 8 | 1;
+const NFT_GETCHAIN: u16 = 10 << 8 | 4;
 const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_CHAIN_TYPE: u16 = 7;
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,6 +201,22 @@ pub fn nft_tables() -> io::Result<Vec<Table>> {
         found.extend(name.map(|name| Table { family: body[0], name: text(name) }));
     })?;
     Ok(found)
+}
+
+/// Whether connections are translated in this namespace: whoever wants to know of the listener that a packet was given
+/// to before, is out of luck there.
+pub fn has_nat() -> bool {
+    let legacy = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
+    let has_table = |path: &&str| {
+        std::fs::read_to_string(path).is_ok_and(|tables| tables.lines().any(|table| table == "nat"))
+    };
+    let mut nft = false;
+    // A kernel without nftables has no chains.
+    let _none = netlink::dump(NETLINK_NETFILTER, NFT_GETCHAIN, &[0; 4], |body| {
+        let kind = body.get(4..).and_then(|attributes| attribute(attributes, NFTA_CHAIN_TYPE));
+        nft |= kind.is_some_and(|kind| text(kind) == "nat");
+    });
+    nft || legacy.iter().any(has_table)
 }
 
 #[cfg(test)]

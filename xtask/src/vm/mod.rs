@@ -10,10 +10,11 @@ mod guest;
 mod kernel;
 mod memory;
 mod qemu;
+mod quick;
 mod system;
 
 use std::io::BufWriter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -36,8 +37,11 @@ pub(crate) struct Args {
     /// The kernels to run on
     #[arg(value_enum, default_values_t = [Kernel::V5_10, Kernel::Newest])]
     kernels: Vec<Kernel>,
+    /// Run the few tests that CI runs
+    #[arg(long, conflicts_with = "filter")]
+    quick: bool,
     /// Run a shell command instead of the tests
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["quick", "filter"])]
     run: Option<String>,
     /// Take this wocut, and build none
     #[arg(long, value_name = "FILE")]
@@ -53,6 +57,13 @@ pub(crate) struct Args {
     filter: Vec<String>,
 }
 
+impl Args {
+    fn tests(&self, program: &Path) -> Result<Job> {
+        let quick = self.quick.then(|| quick::arguments(program)).transpose()?;
+        Ok(Job::tests(program, quick.as_deref().unwrap_or(&self.filter)))
+    }
+}
+
 /// What this needs here, besides what the tests need.
 const HOST: &[Program] = &[
     Program::new("qemu-system-x86_64", "qemu-system-x86", "the machine"),
@@ -66,7 +77,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let wocut = args.wocut.clone().map_or_else(|| test::build_wocut(workspace), Ok)?;
     let mut job = match &args.run {
         Some(command) => Job::command(command),
-        None => Job::tests(&test::build_tests(workspace)?, &args.filter),
+        None => args.tests(&test::build_tests(workspace)?)?,
     };
     job.add("wocut", &wocut);
     for file in &args.with {
@@ -101,5 +112,5 @@ fn boot(workspace: &Workspace, kernel: Kernel, accel: Accel, job: &Job, limit: D
     files.write_modules(&mut archive).context("copy the kernel's modules")?;
     job.write(workspace, &mut archive).context("copy wocut and its tests")?;
     archive.finish().context("write the archive")?;
-    Machine { accel, kernel: &files.image, system: &system }.run(limit)
+    Machine { accel: accel.options(kernel), kernel: &files.image, system: &system }.run(limit)
 }

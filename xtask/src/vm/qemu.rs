@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::accel::Accel;
 use super::memory::Memory;
 use crate::command;
 
@@ -17,7 +16,8 @@ const PARAMETERS: &str = "console=ttyS0 loglevel=4 panic=-1 mitigations=off";
 
 /// A virtual machine.
 pub(crate) struct Machine<'a> {
-    pub(crate) accel: Accel,
+    /// QEMU's options for who runs it.
+    pub(crate) accel: [&'static str; 4],
     /// The kernel's image.
     pub(crate) kernel: &'a Path,
     /// The archive with the system.
@@ -50,10 +50,10 @@ fn judge(code: &str) -> Result<()> {
 }
 
 /// QEMU, with nothing in the machine that is not asked for.
-pub(crate) fn command(accel: Accel) -> Command {
+pub(crate) fn command(accel: [&str; 4]) -> Command {
     // Whatever ends this program ends the machine.
     let mut qemu = Command::new("setpriv");
-    qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]).args(accel.options());
+    qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]).args(accel);
     qemu.args(["-machine", "q35", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     qemu
 }

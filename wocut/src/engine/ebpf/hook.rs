@@ -38,6 +38,16 @@ pub(super) fn of(service: &model::Service, rows: &BTreeMap<ServiceKey, Service>)
     if on_lookup { SK_LOOKUP } else { TC }
 }
 
+/// Why connections of a service on `tc` may not come to its instances.
+pub(super) const TAKEN_BACK: &str =
+    "address translation on this host takes packets back from the listeners that the tc hook gives them to";
+
+/// Whether packets are handed to listeners for the connections of this service.
+pub(super) fn hands_over(service: &model::Service, hooks: &BTreeMap<u32, u32>) -> bool {
+    let has_tcp = service.listen.iter().any(|listen| listen.protocol == Protocol::Tcp);
+    has_tcp && hooks.get(&service.index) == Some(&HOOK_TC)
+}
+
 /// Whether packets have to be looked at: for a service on `tc`, and for datagrams.
 pub(super) fn wants_tc(services: &[(&Name, &model::Service)], hooks: &BTreeMap<u32, u32>) -> bool {
     let has_udp = |service: &model::Service| service.listen.iter().any(|l| l.protocol == Protocol::Udp);

@@ -5,6 +5,7 @@
 //! `trace` watches picks.
 
 mod connections;
+pub mod explain;
 mod flows;
 mod hook;
 mod load;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-pub use self::pins::OtherVersion;
+pub use self::pins::{Foreign, OtherVersion, Running};
 use super::{Engine, ObservedService};
 use crate::{
     model::{Name, OnEmpty, Options, Policy, Protocol, Service},
@@ -81,6 +82,18 @@ impl<'a> Ebpf<'a> {
         Some(format!("datagrams to {udp} do not get to another address, that of instance {}", elsewhere.spec))
     }
 
+    /// Puts this version's programs in the place of those that run, each in one step; maps, and with them traffic,
+    /// stay. Returns those before and those after, and warnings.
+    pub fn upgrade(&self) -> anyhow::Result<(Vec<Running>, Vec<Running>, Vec<String>)> {
+        // Programs of another layout are not touched.
+        pins::is_complete(&self.pins, self.netns)?;
+        let before = pins::running(&self.pins)?;
+        load::load(&self.pins, self.netns)?;
+        let warnings =
+            if tc::is_loaded(&self.pins) { tc::attach(&self.pins, self.netns, true)? } else { Vec::new() };
+        Ok((before, pins::running(&self.pins)?, warnings))
+    }
+
     /// Loads what is not loaded yet, and opens the maps. On failure nothing new stays.
     fn load(&self) -> anyhow::Result<maps::Maps> {
         if !pins::is_complete(&self.pins, self.netns)? {
@@ -126,7 +139,7 @@ impl Engine for Ebpf<'_> {
             return Ok(Vec::new());
         }
         let maps = maps::Maps::open(&self.pins).context("open the ebpf engine's maps")?;
-        observe::observe(&maps, &self.pins, services)
+        observe::observe(&maps, &self.pins, self.netns, services)
     }
 
     fn open(&self, service: &Service, _others: &[&Service]) -> anyhow::Result<usize> {

@@ -1,6 +1,7 @@
 //! Reads what the programs counted.
 
 use std::{
+    cell::LazyCell,
     collections::{HashMap, HashSet},
     path::Path,
 };
@@ -15,13 +16,19 @@ use super::{
 };
 use crate::{
     engine::{ObservedInstance, ObservedService},
-    model::{Instance, Name, Service},
-    sys::listeners::{self, Listener},
+    model::{Instance, Name, Protocol, Service},
+    sys::{
+        foreign::{self, Elsewhere},
+        listeners::{self, Listener},
+        netns::Netns,
+        rtnetlink::has_nat,
+    },
 };
 
 pub(super) fn observe(
     maps: &Maps,
     pins: &Path,
+    netns: &Netns,
     services: &[(&Name, &Service)],
 ) -> anyhow::Result<Vec<ObservedService>> {
     let registered: HashSet<u32> = maps.listening()?.iter().map(|key| key.instance).collect();
@@ -32,9 +39,12 @@ pub(super) fn observe(
     for flow in flows {
         *active.entry((flow.service, flow.instance)).or_default() += 1;
     }
+    let foreign = LazyCell::new(|| foreign::listeners(netns.inode));
     let mut observed = Vec::new();
     for (_, service) in services {
         let hook = hook::of(service, &rows);
+        let has_tcp = service.listen.iter().any(|listen| listen.protocol == Protocol::Tcp);
+        let translated = has_tcp && hook != hook::SK_LOOKUP && has_nat();
         let own = maps.count(CounterKey { service: service.index, instance: 0 })?.unwrap_or_default();
         let mut instances = Vec::new();
         for instance in &service.instances {
@@ -49,9 +59,9 @@ pub(super) fn observe(
                 received_bytes: Some(row.received_bytes),
                 sent_bytes: Some(row.sent_bytes),
                 refused: if hook == hook::SK_LOOKUP {
-                    refused(instance, &registered, &listeners)
+                    refused(instance, &registered, &listeners, &foreign)
                 } else {
-                    None
+                    (has_tcp && translated).then(|| hook::TAKEN_BACK.into())
                 },
             });
         }
@@ -62,11 +72,20 @@ pub(super) fn observe(
 }
 
 /// Why an instance whose daemon listens is not registered.
-fn refused(instance: &Instance, registered: &HashSet<u32>, listeners: &[Listener]) -> Option<String> {
+fn refused(
+    instance: &Instance,
+    registered: &HashSet<u32>,
+    listeners: &[Listener],
+    foreign: &LazyCell<Vec<Elsewhere>, impl FnOnce() -> Vec<Elsewhere>>,
+) -> Option<String> {
     if registered.contains(&instance.id) {
         return None;
     }
-    let listener = listeners.iter().find(|l| l.serves(instance.spec.address, instance.spec.port))?;
+    let Some(listener) = listeners.iter().find(|l| l.serves(instance.spec.address, instance.spec.port))
+    else {
+        let elsewhere = foreign.iter().find(|elsewhere| elsewhere.port == instance.spec.port)?;
+        return Some(format!("nobody listens here, but {elsewhere}"));
+    };
     Some(if listener.bound_to_device {
         BOUND_TO_DEVICE.into()
     } else {

@@ -7,12 +7,15 @@ use std::{
 };
 
 use anyhow::Context as _;
-use aya::maps::{Array, Map, MapData};
+use aya::{
+    maps::{Array, Map, MapData},
+    programs::ProgramInfo,
+};
 use wocut_common::{ABI_VERSION, Settings, maps};
 
 use super::tc;
 use crate::sys::{
-    bpf::{detach_link, target_of_link},
+    bpf::{detach_link, pinned_program, program_name, target_of_link},
     netns::Netns,
 };
 
@@ -32,6 +35,47 @@ pub(super) const ACCOUNT_LINK: &str = "account_link";
 pub struct OtherVersion {
     pins: PathBuf,
     found: u32,
+}
+
+/// What is pinned where our link should be runs somebody else's program.
+#[derive(Debug, thiserror::Error)]
+#[error("{} runs program `{found}`, which is not wocut's", .pin.display())]
+pub struct Foreign {
+    pin: PathBuf,
+    found: String,
+}
+
+/// Refuses to touch a link that runs a program of another name than ours has.
+pub(super) fn expect_ours(link: &Path, program: &str) -> Result<(), Foreign> {
+    let found = pinned_program(link).ok().flatten().and_then(|id| program_name(id).ok());
+    match found {
+        Some(found) if found != program => Err(Foreign { pin: link.into(), found }),
+        _ => Ok(()),
+    }
+}
+
+/// A pinned program, as people may want to tell it from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its name.
+    pub name: &'static str,
+    /// The kernel's number for it.
+    pub id: u32,
+    /// A hash of its code.
+    pub tag: u64,
+}
+
+/// The programs that are pinned.
+pub(super) fn running(pins: &Path) -> anyhow::Result<Vec<Running>> {
+    let names = [LOOKUP, ACCOUNT, REGISTER, SCAN].into_iter().chain(tc::programs());
+    let there = names.filter(|name| pins.join(name).exists());
+    there
+        .map(|name| {
+            let info =
+                ProgramInfo::from_pin(pins.join(name)).with_context(|| format!("open program {name}"))?;
+            Ok(Running { name, id: info.id(), tag: info.tag() })
+        })
+        .collect()
 }
 
 /// Whether anything is pinned.

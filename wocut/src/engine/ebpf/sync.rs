@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     model::{self, Name},
-    sys::{self, netns::Netns},
+    sys::{self, netns::Netns, rtnetlink::has_nat},
 };
 
 /// What the maps held before.
@@ -70,8 +70,15 @@ pub(super) fn sync(
             warnings.push(format!("instance {} gets no connections: {}", instance.spec, register::KEPT_OUT));
         }
     }
+    let handing_over = services.iter().filter(|(_, service)| hook::hands_over(service, &hooks));
+    if handing_over.clone().next().is_some() && has_nat() {
+        // In `nf_nat_inet_port_was_mangled` the client's port is not that of a listener, which has none.
+        let warning =
+            |(name, _): &(&Name, _)| format!("{name}: {}; `--engine iptables` serves it", hook::TAKEN_BACK);
+        warnings.extend(handing_over.map(warning));
+    }
     if hook::wants_tc(services, &hooks) {
-        warnings.extend(tc::attach(pins, netns)?);
+        warnings.extend(tc::attach(pins, netns, false)?);
     }
     // A place that moves to another service, or to none, leaves its old service first.
     for (key, old) in &before.services {

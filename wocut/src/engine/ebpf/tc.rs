@@ -12,16 +12,16 @@ use std::{
 use anyhow::Context as _;
 use aya::programs::{
     SchedClassifier, TcAttachType,
-    links::{FdLink, Link as _, LinkOrder},
+    links::{FdLink, LinkOrder},
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
 };
 use wocut_common::maps;
 
-use super::load;
+use super::{load, pins};
 use crate::sys::{
     bpf::{detach_link, target_of_link, update_link},
-    interfaces::{Interface, interfaces},
     netns::{Netns, current_inode},
+    rtnetlink::{self, Interface},
 };
 
 /// One direction, by the name of its program.
@@ -40,14 +40,24 @@ const SIDES: [Side; 2] = [
 const PRIORITY: u16 = 49_500;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
-/// Loads what is not loaded, and attaches it to the interfaces where it is not attached. Returns warnings.
-pub(super) fn attach(pins: &Path, netns: &Netns) -> anyhow::Result<Vec<String>> {
-    let is_there = |name: &str| pins.join(name).exists();
-    let fresh = !SIDES.iter().all(|side| is_there(side.program)) || !is_there(maps::FLOWS);
+/// Their names.
+pub(super) fn programs() -> impl Iterator<Item = &'static str> {
+    SIDES.iter().map(|side| side.program)
+}
+
+/// Whether they are loaded.
+pub(super) fn is_loaded(pins: &Path) -> bool {
+    programs().chain([maps::FLOWS]).all(|name| pins.join(name).exists())
+}
+
+/// Loads what is not loaded, and attaches it to the interfaces where it is not attached. `anew` puts new programs in
+/// the place of those that are loaded. Returns warnings.
+pub(super) fn attach(pins: &Path, netns: &Netns, anew: bool) -> anyhow::Result<Vec<String>> {
+    let fresh = anew || !is_loaded(pins);
     if fresh {
         load(pins, netns)?;
     }
-    let interfaces = interfaces().context("list network interfaces")?;
+    let interfaces = rtnetlink::interfaces().context("list network interfaces")?;
     let mut warnings = Vec::new();
     for side in &SIDES {
         let mut program = SchedClassifier::from_pin(pins.join(side.program))
@@ -61,7 +71,7 @@ pub(super) fn attach(pins: &Path, netns: &Netns) -> anyhow::Result<Vec<String>> 
             let attached = side.attach(pins, &mut program, interface, fresh);
             if let Err(error) = attached {
                 // It may have gone in the meantime.
-                if crate::sys::interfaces::exists(interface) {
+                if rtnetlink::interfaces().is_ok_and(|now| now.contains(interface)) {
                     let name = &interface.name;
                     warnings.push(format!("{name} is not served: {}", crate::error::one_line(&error)));
                 }
@@ -72,7 +82,7 @@ pub(super) fn attach(pins: &Path, netns: &Netns) -> anyhow::Result<Vec<String>> 
 }
 
 /// Loads both programs, in place of those that may be there.
-pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
+fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     let mut object = load::object(pins, netns, true)?;
     for side in &SIDES {
         let name = side.program;
@@ -94,6 +104,7 @@ impl Side {
         let pin = pins.join(format!("{}_{}", self.program, interface.index));
         if pin.exists() {
             if fresh {
+                pins::expect_ours(&pin, self.program)?;
                 update_link(&pin, program.fd()?.as_fd()).context("put the program on its link")?;
             }
             return Ok(());
@@ -119,17 +130,18 @@ impl Side {
         let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
         let attached =
             program.attach_with_options(&interface.name, self.direction, TcAttachOptions::Netlink(options));
-        let id = match (attached, self.filter(interface)) {
-            (Ok(id), _) => id,
-            (Err(_), Ok(there)) if fresh => program.attach_to_link(there).context("replace the filter")?,
-            (Err(error), _) if is_there(&error) => return Ok(()),
-            (Err(error), _) => return Err(error).context("attach a filter"),
+        let id = match attached {
+            Ok(id) => id,
+            Err(error) if !is_there(&error) => return Err(error).context("attach a filter"),
+            Err(_) if !fresh => return Ok(()),
+            Err(_) => program.attach_to_link(self.filter(interface)?).context("replace the filter")?,
         };
         // A filter stays by itself; what aya takes for its owner would take it away.
         std::mem::forget(program.take_link(id)?);
         Ok(())
     }
 
+    /// The filter that is there. Dropped, it takes the filter away.
     fn filter(&self, interface: &Interface) -> std::io::Result<SchedClassifierLink> {
         SchedClassifierLink::attached(&interface.name, self.direction, PRIORITY, HANDLE, None)
     }
@@ -152,10 +164,9 @@ pub(super) fn detach(pins: &Path) -> anyhow::Result<()> {
         }
         // What is left of a namespace that is gone has no interfaces any more.
         if pins.file_name().is_some_and(|name| name.to_str() == current_inode().ok().as_deref()) {
-            for interface in interfaces().context("list network interfaces")? {
-                if let Ok(filter) = side.filter(&interface) {
-                    let _none = filter.detach();
-                }
+            for interface in rtnetlink::interfaces().context("list network interfaces")? {
+                // Most kernels have links instead, and no filter.
+                drop(side.filter(&interface));
             }
         }
         fs::remove_file(&program).with_context(|| format!("unpin program {}", side.program))?;

@@ -6,23 +6,36 @@ use crate::model::Name;
 pub(super) const ROOT: &str = "WOCUT";
 /// Longest name that the kernel takes (`XT_EXTENSION_MAXNAMELEN`, less the final NUL).
 const MAX: usize = 28;
-/// One character tells the parts of a chain from one another.
-pub(super) const MAX_PARTS: usize = PARTS.len();
-const PARTS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+/// Longest end of a part's name.
+const MAX_END: usize = 4;
 
 /// The chain of a service.
 pub(super) fn of(service: &Name) -> String {
     format!("{ROOT}-{service}")
 }
 
-/// One part of a service's chain. A `.` cannot stand in a service's name, so that no other chain has this one.
-pub(super) fn part(service: &Name, part: usize) -> String {
-    format!("{}.{}", of(service), char::from(PARTS[part % MAX_PARTS]))
+/// The service that a chain of a service is named after, as text.
+pub(super) fn service(chain: &str) -> Option<&str> {
+    chain.strip_prefix(ROOT)?.strip_prefix('-')
 }
 
-/// Whether the name of the service leaves room for names of parts. If not, its chains stay in one piece.
-pub(super) fn can_have_parts(service: &Name) -> bool {
-    part(service, 0).len() <= MAX
+/// One part of a service's chain, told from the others by the end of its name. A `.` cannot stand in a service's name,
+/// so that no other chain has this one.
+pub(super) fn part(service: &Name, end: &str) -> String {
+    format!("{}.{end}", stem(service))
+}
+
+/// What the names of all parts begin with. Where the kernel's limit leaves no room behind a long name, it is a number
+/// made of it.
+fn stem(service: &Name) -> String {
+    let whole = of(service);
+    if whole.len() + 1 + MAX_END <= MAX {
+        return whole;
+    }
+    // FNV-1a: <http://www.isthe.com/chongo/tech/comp/fnv/>.
+    let step = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let sum = service.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    format!("{ROOT}-.{sum:016x}")
 }
 
 /// Whether a chain belongs to this engine.
@@ -32,25 +45,28 @@ pub(crate) fn is_own(chain: &str) -> bool {
 
 /// Whether a chain belongs to that service.
 pub(super) fn is_of(chain: &str, service: &Name) -> bool {
-    chain.strip_prefix(of(service).as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    chain == of(service) || chain.strip_prefix(&stem(service)).is_some_and(|rest| rest.starts_with('.'))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX, can_have_parts, is_of, is_own, of, part};
+    use super::{MAX, is_of, is_own, of, part};
     use crate::model::Name;
 
     #[test]
     fn every_service_name_makes_a_chain_that_the_kernel_takes() {
         let name: Name = "a".repeat(Name::MAX).parse().unwrap();
         assert_eq!(of(&name).len(), MAX);
-        assert!(!can_have_parts(&name));
+        let part = part(&name, "1f41");
+        assert!(part.len() <= MAX && is_own(&part) && is_of(&part, &name), "{part}");
+        let other: Name = "b".repeat(Name::MAX).parse().unwrap();
+        assert!(!is_of(&part, &other) && !is_of(&part, &"web".parse().unwrap()));
     }
 
     #[test]
     fn foreign_chains_and_other_services_are_told_apart() {
         let web: Name = "web".parse().unwrap();
-        assert_eq!(part(&web, 11), "WOCUT-web.b");
+        assert_eq!(part(&web, "b"), "WOCUT-web.b");
         assert!(is_own("WOCUT") && is_own("WOCUT-web.b"));
         assert!(!is_own("WOCUTTER") && !is_own("DOCKER") && !is_own("wocut"));
         assert!(is_of("WOCUT-web", &web) && is_of("WOCUT-web.b", &web));

@@ -29,6 +29,7 @@ const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
+// From linux/in.h.
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
@@ -53,7 +54,8 @@ pub(super) fn translated(family: Family, services: &BTreeSet<u16>) -> io::Result
     };
     let mut flows = Vec::new();
     netlink::dump(NETLINK_NETFILTER, CT_GET, &[family, 0, 0, 0], |body| {
-        flows.extend(flow(body).filter(|flow| services.contains(&flow.service.port())));
+        let wanted = |flow: &Flow| services.contains(&flow.service.port());
+        flows.extend(flow(body).filter(wanted));
     })?;
     Ok(flows)
 }

@@ -31,16 +31,30 @@ const NAT: Hooks = Hooks { chains: &["PREROUTING", "OUTPUT"], how: "-I" };
 /// First: a firewall behind it may accept what is to be refused.
 const FILTER: Hooks = Hooks { chains: &["INPUT"], how: "-I" };
 
-/// The restore input, a section for each change of a table; none if all is as wanted.
+/// Restore input in two halves, each a section for each change of a table; empty if all is as wanted.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Input {
+    /// Up to the new picks.
+    pub(super) first: String,
+    /// What no pick needs any more goes, and what decides on connections that found no instance comes.
+    pub(super) last: String,
+}
+
+/// What makes the tables as wanted.
 ///
 /// Each table changes in one step. What a mark leads to is there before the mark is set, and goes after it.
-pub(super) fn input(family: Family, saved: &Saved, entries: &[Entry<'_>]) -> Vec<String> {
+pub(super) fn input(family: Family, saved: &Saved, entries: &[Entry<'_>], guard: &[String]) -> Input {
     let (nat_first, nat_last) = nat(family, saved.table("nat"), entries);
     let mangle = replace(saved.table("mangle"), &rules::mangle(family, entries), &MANGLE);
-    let filter = replace(saved.table("filter"), &rules::filter(family, entries), &FILTER);
-    let sections = [("nat", nat_first), ("mangle", mangle), ("nat", nat_last), ("filter", filter)];
-    let changes = sections.iter().filter(|(_, lines)| !lines.is_empty());
-    changes.map(|(table, lines)| format!("*{table}\n{}\nCOMMIT\n", lines.join("\n"))).collect()
+    let filter = replace(saved.table("filter"), &rules::filter(family, guard, entries), &FILTER);
+    Input {
+        first: section("nat", &nat_first) + &section("mangle", &mangle),
+        last: section("nat", &nat_last) + &section("filter", &filter),
+    }
+}
+
+fn section(table: &str, lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!("*{table}\n{}\nCOMMIT\n", lines.join("\n")) }
 }
 
 /// Makes the own chains of a table those wanted, by redeclaring every chain that differs.
@@ -206,9 +220,9 @@ impl Edit {
     }
 
     fn add(&mut self, table: &Table, entry: &Entry<'_>, main: &str, missing: &[&NatRule]) {
-        let many = entry.marks.len() > FLAT && chain::can_have_parts(entry.name);
+        let many = entry.marks.len() > FLAT;
         for rule in missing {
-            let part = many.then(|| chain::part(entry.name, (rule.mark & PART_MASK).into()));
+            let part = many.then(|| chain::part(entry.name, &format!("{:x}", rule.mark & PART_MASK)));
             let name = part.as_deref().unwrap_or(main);
             if self.keep.insert(name.into()) && !table.chains.contains_key(name) {
                 self.first.push(declare(name));

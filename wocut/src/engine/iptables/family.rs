@@ -1,8 +1,11 @@
 //! The two address families: each has tables, and tools, of its own.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use crate::model::{Instance, Listen, Service};
+use crate::model::{Instance, Listen, Service, StickyPrefix};
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,32 @@ impl Family {
 
     fn has(self, address: IpAddr) -> bool {
         address.is_ipv4() == (self == Self::V4)
+    }
+
+    /// The match on one destination address, with a blank behind it.
+    pub(super) fn destination(self, address: IpAddr) -> String {
+        let prefix = match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        };
+        format!("-d {address}/{prefix} ")
+    }
+
+    /// A match on the source address for each bit of it that the prefix takes in, with the number of the bit.
+    pub(super) fn source_bits(self, prefix: StickyPrefix) -> Vec<(u8, String)> {
+        let (width, prefix) = match self {
+            Self::V4 => (32, prefix.v4),
+            Self::V6 => (128, prefix.v6),
+        };
+        let matching = |bit: u8| {
+            let address: IpAddr = match self {
+                Self::V4 => Ipv4Addr::from_bits(1 << bit).into(),
+                Self::V6 => Ipv6Addr::from_bits(1 << bit).into(),
+            };
+            // The tools print a mask of leading bits as their number.
+            if bit == width - 1 { format!("-s {address}/1") } else { format!("-s {address}/{address}") }
+        };
+        (width - prefix..width).map(|bit| (bit, matching(bit))).collect()
     }
 
     /// The LISTENs of a service that this family's tables serve.

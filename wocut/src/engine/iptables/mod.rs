@@ -1,13 +1,13 @@
 //! The engine for kernels that will not run the eBPF one: rules in the mangle and nat tables.
 //!
-//! A new connection to a service is marked in mangle, at random and by weight, and translated in nat by its mark;
-//! conntrack then keeps it where it is, whatever becomes of the rules. Everything is in chains named `WOCUT` and
-//! `WOCUT-…`, to which PREROUTING and OUTPUT have one jump each. Rules of others are neither touched nor counted.
+//! A new connection to a service is marked in mangle, as the policy says, and translated in nat by its mark; conntrack
+//! then keeps it where it is, whatever becomes of the rules. Everything is in chains named `WOCUT` and `WOCUT-…`, to
+//! which PREROUTING and OUTPUT have one jump each. Rules of others are neither touched nor counted.
 //!
-//! In reading order: `rules` and `pick` make rule text, `save` reads what is there, `diff` makes the one out of the
-//! other, `exec` runs the tools, `linger` sees to open connections when the last rule goes,
-//! `connections` to those of one service. Both flavours of iptables
-//! will do, whichever is in PATH.
+//! In reading order: `rules` makes rule text, and so do `pick` (with `random`, `turns` and `sticky`, a file a policy) and
+//! `guard`; `save` reads what is there, `diff` makes the one out of the other, `exec` runs the tools, `release` sees to
+//! UDP flows of instances that are gone, `connections` to the open ones of one service, and `linger` to all when the
+//! last rule goes. Both flavours of iptables will do, whichever is in PATH.
 
 mod chain;
 mod connections;
@@ -15,31 +15,38 @@ mod conntrack;
 mod diff;
 mod exec;
 mod family;
+mod guard;
 mod linger;
 mod mark;
 mod observe;
 mod pick;
 mod place;
 mod probe;
+mod random;
+mod release;
 mod rule;
 mod rules;
 mod save;
+mod sticky;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use anyhow::{Context as _, bail};
 pub(crate) use chain::is_own;
+use diff::Input;
 pub use exec::ToolError;
 use family::Family;
 pub(crate) use mark::MASK;
 pub use probe::{Extension, extensions};
+use release::Release;
 pub(crate) use rule::words;
 use rules::Entry;
 use save::Saved;
 
 use super::{Engine, ObservedService};
 use crate::{
-    model::{Name, Options, Policy, Service},
+    model::{Name, Policy, Service},
     sys::netlink,
 };
 
@@ -51,7 +58,8 @@ pub struct Iptables;
 struct Step {
     family: Family,
     saved: Saved,
-    input: Vec<String>,
+    input: Input,
+    release: Release,
     /// Nothing stays.
     is_last: bool,
 }
@@ -60,28 +68,56 @@ impl Step {
     fn new(family: Family, saved: Saved, services: &[(&Name, &Service)]) -> anyhow::Result<Self> {
         check(family, &saved, services)?;
         let input = input(family, &saved, services);
-        let is_last = !services.iter().any(|(_, service)| family.listens(service).next().is_some());
-        Ok(Self { family, saved, input, is_last })
+        let release = Release::new(family, &saved, services);
+        let is_last = guards(family, services).is_empty()
+            && !services.iter().any(|(_, service)| family.listens(service).next().is_some());
+        Ok(Self { family, saved, input, release, is_last })
     }
 
-    /// Returns how many open connections have lost their translation.
-    fn run(&self) -> Result<usize, ToolError> {
-        if !self.is_last {
-            return exec::restore(self.family, &self.input.concat()).map(|()| 0);
+    fn is_nothing(&self) -> bool {
+        self.input == Input::default()
+    }
+
+    /// Returns warnings.
+    fn run(&self) -> Result<Vec<String>, ToolError> {
+        let Input { first, last } = &self.input;
+        if !self.is_last && self.release.is_empty() {
+            exec::restore(self.family, &[first.as_str(), last].concat())?;
+            return Ok(Vec::new());
         }
-        let is_mangle = |section: &&String| section.starts_with("*mangle");
-        let marks: String = self.input.iter().filter(is_mangle).map(String::as_str).collect();
-        let rest: String =
-            self.input.iter().filter(|section| !is_mangle(section)).map(String::as_str).collect();
-        if !marks.is_empty() {
-            exec::restore(self.family, &marks)?;
+        if !first.is_empty() {
+            exec::restore(self.family, first)?;
         }
-        if rest.is_empty() {
-            return Ok(0);
+        let warnings = self.between();
+        if !last.is_empty() {
+            exec::restore(self.family, last)?;
         }
-        let cut = linger::wait(self.family, &self.saved);
-        linger::forget(self.family, &self.saved);
-        exec::restore(self.family, &rest).map(|()| cut)
+        Ok(warnings)
+    }
+
+    /// When no pick leads any more to what goes.
+    fn between(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.is_last && !self.input.last.is_empty() {
+            let cut = linger::wait(self.family, &self.saved);
+            linger::forget(self.family, &self.saved);
+            if cut > 0 {
+                warnings.push(format!(
+                    "{cut} {} connections were open when the last rule went; the kernel keeps them only if other \
+                     rules use conntrack",
+                    self.family
+                ));
+            }
+        }
+        if !self.release.is_empty()
+            && let Err(error) = self.release.run(self.family)
+        {
+            warnings.push(format!(
+                "{} UDP flows stay on instances that are gone until they are idle: cannot use conntrack: {error}",
+                self.family
+            ));
+        }
+        warnings
     }
 }
 
@@ -100,11 +136,13 @@ impl Iptables {
 
     /// What of a service this engine cannot do, if anything: it does the rest under `--allow-degraded`.
     pub fn falls_short(service: &Service) -> Option<String> {
-        let Options { policy, guard, .. } = service.options;
-        if policy != Policy::Random {
-            return Some(format!("rules cannot pick by `{policy}`"));
-        }
-        guard.then(|| "no guard".into())
+        let policy = service.options.policy;
+        let unknown = match policy {
+            Policy::Random | Policy::RoundRobin | Policy::Sticky => return None,
+            Policy::LeastConn => "how many connections are open",
+            Policy::LeastBacklog => "how long an accept queue is",
+        };
+        Some(format!("no rule knows {unknown}: instead of `{policy}` it picks at random"))
     }
 
     /// Why IPv6 cannot be served, if so.
@@ -120,7 +158,7 @@ impl Iptables {
                 Err(error) => warnings.extend(do_without(family, services, error)?),
             }
         }
-        steps.retain(|step| !step.input.is_empty());
+        steps.retain(|step| !step.is_nothing());
         Ok((steps, warnings))
     }
 }
@@ -147,12 +185,7 @@ impl Engine for Iptables {
         let (steps, mut warnings) = Self::steps(services)?;
         for (step, result) in in_parallel(&steps, Step::run) {
             match result {
-                Ok(0) => {}
-                Ok(cut) => warnings.push(format!(
-                    "{cut} {} connections were open when the last rule went; the kernel keeps them only if other \
-                     rules use conntrack",
-                    step.family
-                )),
+                Ok(said) => warnings.extend(said),
                 Err(error) if step.family == Family::V6 && probe::family(Family::V6).is_err() => {
                     warnings.extend(do_without(step.family, services, error)?);
                 }
@@ -168,7 +201,8 @@ impl Engine for Iptables {
         let (steps, _warnings) = Self::steps(services)?;
         let lines = |step: &Step| {
             let tool = step.family.restore();
-            step.input.concat().lines().map(|line| format!("{tool}: {line}")).collect::<Vec<_>>()
+            let Input { first, last } = &step.input;
+            first.lines().chain(last.lines()).map(|line| format!("{tool}: {line}")).collect::<Vec<_>>()
         };
         Ok(steps.iter().flat_map(lines).collect())
     }
@@ -197,8 +231,8 @@ impl Engine for Iptables {
     }
 }
 
-/// The restore input that makes one family's tables carry the services; none if they do.
-fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> Vec<String> {
+/// The restore input that makes one family's tables carry the services; empty if they do.
+fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> Input {
     let served = services.iter().filter(|(_, service)| family.listens(service).next().is_some());
     let entries: Vec<Entry<'_>> = served
         .map(|&(name, service)| {
@@ -207,7 +241,12 @@ fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> Vec<S
             Entry { name, service, marks: mark::assign(&instances, &observe::marks(saved, name)) }
         })
         .collect();
-    diff::input(family, saved, &entries)
+    diff::input(family, saved, &entries, &guards(family, services))
+}
+
+/// What refuses at the instances' own ports: a daemon may listen for a family that its service does not.
+fn guards(family: Family, services: &[(&Name, &Service)]) -> Vec<String> {
+    guard::rules(family, services.iter().map(|(_, service)| *service))
 }
 
 /// Refuses an instance that has no rule yet and that none could lead to. One that has is let be, so that a change of

@@ -1,17 +1,10 @@
-//! The pick: rules of the mangle table that set exactly one mark, by weight.
+//! The pick: rules of the mangle table that set exactly one mark. How, is the policy's business.
 
-use super::{
-    chain::{self, MAX_PARTS},
-    mark::MASK,
-    rules::Chain,
-};
-use crate::model::Name;
+use super::{chain, family::Family, mark::MASK, random, rules::Chain, sticky, turns};
+use crate::model::{Name, Options, Policy};
 
-/// More instances than this are picked in two levels, so that a new connection walks few rules.
+/// More choices than this are made in levels, so that a new connection walks few rules.
 pub(super) const FLAT: usize = 16;
-
-/// The kernel compares 31 bits of a random number.
-const UNIT: f64 = 2_147_483_648.0;
 
 /// One candidate of a pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,134 +12,72 @@ pub(super) struct Candidate {
     pub(super) mark: u16,
     /// Not 0.
     pub(super) weight: u16,
+    /// The same for the same place, whatever else changes.
+    pub(super) identity: u64,
+    /// Whether it may be given new connections. One that may not keeps its clients for the day it may.
+    pub(super) is_eligible: bool,
 }
 
-/// The chains that pick one of the candidates: the service's own first, then its parts, if there are many.
-pub(super) fn chains(service: &Name, candidates: &[Candidate]) -> Vec<Chain> {
-    if candidates.len() <= FLAT || !chain::can_have_parts(service) {
-        return vec![Chain { name: chain::of(service), rules: cascade(candidates) }];
+/// The chains that pick one of the candidates: the service's own first, then what it leads to.
+///
+/// Without anybody to pick the mark is cleared, so that a mark of somebody else's is not mistaken for a pick.
+pub(super) fn chains(
+    family: Family,
+    service: &Name,
+    options: Options,
+    candidates: &[Candidate],
+) -> Vec<Chain> {
+    let eligible: Vec<Candidate> =
+        candidates.iter().filter(|candidate| candidate.is_eligible).copied().collect();
+    if eligible.is_empty() {
+        return vec![Chain { name: chain::of(service), rules: vec![set(0)] }];
     }
-    let size = candidates.len().isqrt().max(candidates.len().div_ceil(MAX_PARTS));
-    let groups: Vec<&[Candidate]> = candidates.chunks(size).collect();
-    let mut left = total(candidates);
-    let mut rules = Vec::new();
-    let mut parts = Vec::new();
-    for (i, group) in groups.iter().enumerate() {
-        let part = chain::part(service, i);
-        rules.push(format!("{}-g {part}", chance(total(group), left)));
-        left -= total(group);
-        parts.push(Chain { name: part, rules: cascade(group) });
+    match options.policy {
+        Policy::RoundRobin => turns::chains(service, &eligible),
+        Policy::Sticky => sticky::chains(service, &family.source_bits(options.sticky_prefix), candidates),
+        // What rules cannot count they leave to chance, under `--allow-degraded`.
+        Policy::Random | Policy::LeastConn | Policy::LeastBacklog => random::chains(service, &eligible),
     }
-    parts.insert(0, Chain { name: chain::of(service), rules });
-    parts
 }
 
-/// A mark is set over the one before: the first candidate takes all, the second its share of the two, the third its
-/// share of the three. No rule has to end the walk, and adding one at the end changes none of the others. Without
-/// candidates the mark is cleared, so that a mark of somebody else's is not mistaken for a pick.
-fn cascade(candidates: &[Candidate]) -> Vec<String> {
-    let mut sum = 0;
-    let set = |mark: u16| format!("-j MARK --set-xmark {mark:#x}/{MASK:#x}");
-    let mut rules: Vec<String> = Vec::new();
-    for candidate in candidates {
-        sum += u32::from(candidate.weight);
-        rules.push(chance(candidate.weight.into(), sum) + &set(candidate.mark));
-    }
-    if rules.is_empty() { vec![set(0)] } else { rules }
+/// Sets the mark. The bits of others stay as they are.
+pub(super) fn set(mark: u16) -> String {
+    format!("-j MARK --set-xmark {mark:#x}/{MASK:#x}")
 }
 
-fn total(candidates: &[Candidate]) -> u32 {
-    candidates.iter().map(|candidate| u32::from(candidate.weight)).sum()
+/// A chain that sets one mark. A goto to it ends the walk, which a MARK by itself does not.
+pub(super) fn landing(service: &Name, mark: u16) -> Chain {
+    Chain { name: chain::part(service, &format!("{mark:04x}")), rules: vec![set(mark)] }
 }
 
-/// The match that holds for `share` of `whole` packets, in the precision that the kernel has.
-fn chance(share: u32, whole: u32) -> String {
-    if share == whole {
-        return String::new();
-    }
-    let probability = (f64::from(share) / f64::from(whole) * UNIT).round() / UNIT;
-    format!("-m statistic --mode random --probability {probability:.11} ")
+#[cfg(test)]
+pub(super) fn candidates(weights: &[u16]) -> Vec<Candidate> {
+    let candidate =
+        |(mark, &weight): (u16, &u16)| Candidate { mark, weight, identity: mark.into(), is_eligible: true };
+    (1..).zip(weights).map(candidate).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::{Candidate, chains};
-    use crate::engine::iptables::{rule, rules::Chain};
-
-    /// Walks the rules as the kernel does, and returns the probability of each final mark.
-    fn walk(chains: &[Chain]) -> BTreeMap<String, f64> {
-        let mut ended = BTreeMap::new();
-        let (mark, reached) =
-            enter(chains, &chains[0].name, BTreeMap::from([(String::new(), 1.0)]), &mut ended);
-        assert!(reached >= 0.0);
-        for (mark, probability) in mark {
-            *ended.entry(mark).or_insert(0.0) += probability;
-        }
-        ended.retain(|_, probability| *probability > 0.0);
-        ended
-    }
-
-    /// Returns what falls off the end of the chain; what a goto takes is put into `ended`.
-    fn enter(
-        chains: &[Chain],
-        name: &str,
-        mut here: BTreeMap<String, f64>,
-        ended: &mut BTreeMap<String, f64>,
-    ) -> (BTreeMap<String, f64>, f64) {
-        let chain = chains.iter().find(|chain| chain.name == name).unwrap();
-        for text in &chain.rules {
-            let words = rule::words(text);
-            let p: f64 = rule::value(&words, &["--probability"]).map_or(1.0, |p| p.parse().unwrap());
-            let matched: BTreeMap<String, f64> = here.iter().map(|(mark, q)| (mark.clone(), q * p)).collect();
-            for q in here.values_mut() {
-                *q *= 1.0 - p;
-            }
-            if let Some(part) = rule::value(&words, &["-g"]) {
-                let (rest, _) = enter(chains, part, matched, ended);
-                for (mark, q) in rest {
-                    *ended.entry(mark).or_insert(0.0) += q;
-                }
-            } else {
-                let mark = rule::value(&words, &["--set-xmark"]).unwrap().to_owned();
-                *here.entry(mark).or_insert(0.0) += matched.values().sum::<f64>();
-            }
-        }
-        let sum = here.values().sum();
-        (here, sum)
-    }
-
-    fn candidates(weights: &[u16]) -> Vec<Candidate> {
-        (1..).zip(weights).map(|(mark, weight)| Candidate { mark, weight: *weight }).collect()
-    }
+    use super::{candidates, chains};
+    use crate::{
+        engine::iptables::family::Family,
+        model::{Options, Policy},
+    };
 
     #[test]
     fn nobody_to_pick_clears_the_mark() {
-        let chains = chains(&"web".parse().unwrap(), &[]);
-        assert_eq!(chains[0].rules, ["-j MARK --set-xmark 0x0/0xffff"]);
-    }
-
-    #[test]
-    fn a_pick_of_many_walks_few_rules() {
-        let chains = chains(&"web".parse().unwrap(), &candidates(&[1; 512]));
-        let longest = chains.iter().skip(1).map(|chain| chain.rules.len()).max().unwrap();
-        assert!(chains[0].rules.len() <= 24 && longest <= 24, "{} {longest}", chains[0].rules.len());
-    }
-
-    proptest! {
-        #[test]
-        fn every_instance_gets_exactly_its_share(weights in prop::collection::vec(1u16..=256, 1..512)) {
-            let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
-            let shares = walk(&chains(&"web".parse().unwrap(), &candidates(&weights)));
-            prop_assert_eq!(shares.len(), weights.len());
-            for (i, weight) in (1..).zip(&weights) {
-                let share = shares[&format!("{i:#x}/0xffff")];
-                // The kernel's probabilities have 31 bits.
-                prop_assert!((share - f64::from(*weight) / total).abs() < 1e-8, "{} of {}: {}", weight, total, share);
-            }
+        let mut drained = candidates(&[1, 2]);
+        for candidate in &mut drained {
+            candidate.is_eligible = false;
+        }
+        for policy in Policy::ALL {
+            let options = Options { policy: *policy, ..Options::default() };
+            let chains = chains(Family::V4, &"web".parse().unwrap(), options, &drained);
+            assert_eq!(
+                (chains.len(), &chains[0].rules[..]),
+                (1, &["-j MARK --set-xmark 0x0/0xffff".into()][..])
+            );
         }
     }
 }

@@ -18,12 +18,13 @@ fn representative(family: Family) -> String {
          COMMIT\n\
          *mangle\n\
          :WOCUT-.probe - [0:0]\n\
-         -A WOCUT-.probe -m conntrack --ctstate NEW -m statistic --mode random --probability 0.5 \
-         -j MARK --set-xmark 0x1/0xffff\n\
+         -A WOCUT-.probe -m conntrack --ctstate NEW ! --ctstatus CONFIRMED \
+         -m statistic --mode random --probability 0.5 -j MARK --set-xmark 0x1/0xffff\n\
+         -A WOCUT-.probe -m statistic --mode nth --every 2 --packet 0 -j MARK --set-xmark 0x1/0x0\n\
          COMMIT\n\
          *filter\n\
          :WOCUT-.probe - [0:0]\n\
-         -A WOCUT-.probe -p tcp -j REJECT --reject-with tcp-reset\n\
+         -A WOCUT-.probe -p tcp -m conntrack --ctorigdstport 1 -j REJECT --reject-with tcp-reset\n\
          -A WOCUT-.probe -p udp -j REJECT --reject-with {icmp}-port-unreachable\n\
          COMMIT\n"
     )

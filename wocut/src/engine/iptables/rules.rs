@@ -1,6 +1,9 @@
 //! From services to rule text, for one family. Pure: what is in the kernel already is `diff`'s business.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use super::{
     chain::{self, ROOT},
@@ -52,27 +55,52 @@ impl Entry<'_> {
     }
 
     fn candidates(&self, family: Family) -> Vec<Candidate> {
-        let eligible = self.instances(family).filter(|instance| instance.is_eligible());
+        let weighted = self.instances(family).filter(|instance| instance.spec.weight.get() > 0);
         let candidate = |instance: &Instance| {
-            let mark = *self.marks.get(&instance.id)?;
-            Some(Candidate { mark, weight: instance.spec.weight.get() })
+            Some(Candidate {
+                mark: *self.marks.get(&instance.id)?,
+                weight: instance.spec.weight.get(),
+                identity: identity(instance),
+                is_eligible: instance.is_eligible(),
+            })
         };
-        eligible.filter_map(candidate).collect()
+        weighted.filter_map(candidate).collect()
     }
 
-    fn rejects(&self, family: Family) -> bool {
-        self.service.options.on_empty == OnEmpty::Reject && self.candidates(family).is_empty()
+    /// What becomes of new connections, if no instance can take them and they are not to pass.
+    fn turned_away(&self, family: Family, protocol: Protocol) -> Option<&'static str> {
+        if self.instances(family).any(Instance::is_eligible) {
+            return None;
+        }
+        match self.service.options.on_empty {
+            OnEmpty::Pass => None,
+            OnEmpty::Drop => Some("DROP"),
+            OnEmpty::Reject => Some(refusal(protocol, family)),
+        }
     }
 }
 
+/// The same place is the same to every service and after every restart.
+fn identity(instance: &Instance) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (instance.spec.address, instance.spec.port).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The mangle table's chains: dispatch, then picks.
+///
+/// A connection is picked for once: a client that sends its first packet again, or more before it is answered, is known
+/// to conntrack by then, and has no second turn.
 pub(super) fn mangle(family: Family, entries: &[Entry<'_>]) -> Vec<Chain> {
     let rules = listens(family, entries)
         .map(|(entry, listen)| {
-            format!("{} -m conntrack --ctstate NEW -g {}", matches(family, listen), chain::of(entry.name))
+            let new = "-m conntrack --ctstate NEW ! --ctstatus CONFIRMED";
+            format!("{} {new} -g {}", matches(family, listen), chain::of(entry.name))
         })
         .collect();
-    let picks = entries.iter().flat_map(|entry| pick::chains(entry.name, &entry.candidates(family)));
+    let picks = entries
+        .iter()
+        .flat_map(|entry| pick::chains(family, entry.name, entry.service.options, &entry.candidates(family)));
     with_root(rules, picks)
 }
 
@@ -120,27 +148,31 @@ fn translations(protocol: Protocol, instance: &Instance) -> Vec<(&'static str, S
     }
 }
 
-/// The filter table's chain: refusals, and nothing at all while every service has an instance to pick.
-pub(super) fn filter(family: Family, entries: &[Entry<'_>]) -> Vec<Chain> {
-    let refused: BTreeSet<(Protocol, u16)> = entries
-        .iter()
-        .filter(|entry| entry.rejects(family))
-        .flat_map(|entry| family.listens(entry.service))
-        .map(|listen| (listen.protocol, listen.port))
+/// The filter table's chain: what `guard` refuses, and what is turned away because no instance can take it; no chain at
+/// all if that is nothing.
+pub(super) fn filter(family: Family, guard: &[String], entries: &[Entry<'_>]) -> Vec<Chain> {
+    let away = |entry: &Entry<'_>, listen: &Listen| entry.turned_away(family, listen.protocol);
+    let concerned: BTreeSet<(Protocol, u16)> = listens(family, entries)
+        .filter(|(entry, listen)| away(entry, listen).is_some())
+        .map(|(_, listen)| (listen.protocol, listen.port))
         .collect();
-    let rules: Vec<String> = listens(family, entries)
-        .filter(|(_, listen)| refused.contains(&(listen.protocol, listen.port)))
+    let turned_away = listens(family, entries)
+        .filter(|(_, listen)| concerned.contains(&(listen.protocol, listen.port)))
         .map(|(entry, listen)| {
-            let target = match (entry.rejects(family), listen.protocol, family) {
-                (false, ..) => "RETURN",
-                (true, Protocol::Tcp, _) => "REJECT --reject-with tcp-reset",
-                (true, Protocol::Udp, Family::V4) => "REJECT --reject-with icmp-port-unreachable",
-                (true, Protocol::Udp, Family::V6) => "REJECT --reject-with icmp6-port-unreachable",
-            };
+            let target = away(entry, listen).unwrap_or("RETURN");
             format!("{} -m conntrack --ctstate NEW -j {target}", matches(family, listen))
-        })
-        .collect();
+        });
+    let rules: Vec<String> = guard.iter().cloned().chain(turned_away).collect();
     if rules.is_empty() { Vec::new() } else { with_root(rules, []) }
+}
+
+/// The target that refuses in so many words.
+pub(super) fn refusal(protocol: Protocol, family: Family) -> &'static str {
+    match (protocol, family) {
+        (Protocol::Tcp, _) => "REJECT --reject-with tcp-reset",
+        (Protocol::Udp, Family::V4) => "REJECT --reject-with icmp-port-unreachable",
+        (Protocol::Udp, Family::V6) => "REJECT --reject-with icmp6-port-unreachable",
+    }
 }
 
 fn with_root(rules: Vec<String>, others: impl IntoIterator<Item = Chain>) -> Vec<Chain> {
@@ -171,12 +203,8 @@ fn is_wildcard(listen: &Listen) -> bool {
 /// What the first packet to a LISTEN looks like. `LOCAL`: what this host only forwards is none of our business. SYN:
 /// conntrack takes the next packet of a connection that is older than its own start for the first one of a new one.
 fn matches(family: Family, listen: &Listen) -> String {
-    let prefix = match family {
-        Family::V4 => 32,
-        Family::V6 => 128,
-    };
     let address = listen.address.filter(|address| !address.is_unspecified());
-    let destination = address.map_or_else(String::new, |address| format!("-d {address}/{prefix} "));
+    let destination = address.map_or_else(String::new, |address| family.destination(address));
     let Listen { protocol, port, .. } = listen;
     let first = match protocol {
         Protocol::Tcp => " --tcp-flags FIN,SYN,RST,ACK SYN",

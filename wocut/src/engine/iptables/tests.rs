@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::{chain, family::Family, observe, rule, save::Saved};
-use crate::model::{Admin, EngineKind, Health, Instance, Name, OnEmpty, Options, Service};
+use crate::model::{Admin, EngineKind, Health, Instance, Name, OnEmpty, Options, Policy, Service};
 
 fn service(listen: &[&str], instances: &[&str]) -> Service {
     let instance = |(id, text): (u32, &&str)| Instance {
@@ -33,7 +33,8 @@ fn name(text: &str) -> Name {
 }
 
 fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> String {
-    super::input(family, saved, services).concat()
+    let input = super::input(family, saved, services);
+    input.first + &input.last
 }
 
 /// Tables as the kernel holds them, with its rules for changing them.
@@ -80,7 +81,7 @@ impl Tables {
             assert!(chains.contains_key(target), "{line}: no such chain");
         }
         let is_leading_here = |(_, text): &(u64, String)| rule::target(&rule::words(text)) == Some(name);
-        let is_used = chains.values().flatten().any(is_leading_here);
+        let is_used = verb == "-X" && chains.values().flatten().any(is_leading_here);
         let rules = chains.get_mut(name).unwrap_or_else(|| panic!("{line}: no such chain"));
         match verb {
             "-A" => rules.push((0, text.into())),
@@ -161,7 +162,7 @@ fn one_service_makes_these_rules() {
     *mangle
     :WOCUT - [0:0]
     :WOCUT-web - [0:0]
-    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-web
+    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW ! --ctstatus CONFIRMED -g WOCUT-web
     -A WOCUT-web -j MARK --set-xmark 0x1f41/0xffff
     -A WOCUT-web -m statistic --mode random --probability 0.75000000000 -j MARK --set-xmark 0x1f42/0xffff
     -A PREROUTING -j WOCUT
@@ -198,9 +199,9 @@ fn addresses_come_before_wildcards_and_keep_to_their_family() {
     :WOCUT - [0:0]
     :WOCUT-web - [0:0]
     :WOCUT-adm - [0:0]
-    -A WOCUT -d ::1/128 -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-adm
-    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-web
-    -A WOCUT -p udp -m udp --dport 53 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -g WOCUT-web
+    -A WOCUT -d ::1/128 -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW ! --ctstatus CONFIRMED -g WOCUT-adm
+    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW ! --ctstatus CONFIRMED -g WOCUT-web
+    -A WOCUT -p udp -m udp --dport 53 -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW ! --ctstatus CONFIRMED -g WOCUT-web
     -A WOCUT-web -j MARK --set-xmark 0x1f41/0xffff
     -A WOCUT-adm -j MARK --set-xmark 0x2329/0xffff
     -A PREROUTING -j WOCUT
@@ -270,12 +271,99 @@ fn grown_service_keeps_its_counters() {
     assert_eq!(tables.0["nat"].keys().filter(|chain| chain::is_own(chain)).count(), 2);
 }
 
+#[test]
+fn sticky_service_changes_where_it_must() {
+    let (web, mut service) = (name("web"), service(&["80/tcp"], &["8001", "8002", "8003"]));
+    service.options.policy = Policy::Sticky;
+    let mut tables = Tables::foreign();
+    tables.apply(Family::V4, &[(&web, &service)]);
+    let before = tables.save();
+    service.instances[1].admin = Admin::Drain;
+    let change = input(Family::V4, &before, &[(&web, &service)]);
+    assert!(
+        change.starts_with("*mangle\n") && !change.contains("-s ") && !change.contains("*nat"),
+        "{change}"
+    );
+    tables.apply(Family::V4, &[(&web, &service)]);
+    service.instances[1].admin = Admin::Ready;
+    tables.apply(Family::V4, &[(&web, &service)]);
+    assert_eq!(tables.save(), before);
+}
+
+#[test]
+fn turns_are_counted_by_rules() {
+    let (web, mut service) = (name("web"), service(&["80/tcp"], &["8001", "8002*2"]));
+    service.options.policy = Policy::RoundRobin;
+    let text = input(Family::V4, &Saved::default(), &[(&web, &service)]);
+    assert_snapshot!(&text[text.find("*mangle").unwrap()..text.rfind("*nat").unwrap()], @"
+    *mangle
+    :WOCUT - [0:0]
+    :WOCUT-web - [0:0]
+    :WOCUT-web.1f41 - [0:0]
+    :WOCUT-web.1f42 - [0:0]
+    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW ! --ctstatus CONFIRMED -g WOCUT-web
+    -A WOCUT-web -m statistic --mode nth --every 3 --packet 0 -g WOCUT-web.1f42
+    -A WOCUT-web -m statistic --mode nth --every 2 --packet 0 -g WOCUT-web.1f41
+    -A WOCUT-web -g WOCUT-web.1f42
+    -A WOCUT-web.1f41 -j MARK --set-xmark 0x1f41/0xffff
+    -A WOCUT-web.1f42 -j MARK --set-xmark 0x1f42/0xffff
+    -A PREROUTING -j WOCUT
+    -A OUTPUT -j WOCUT
+    COMMIT
+    ");
+}
+
+#[test]
+fn guarded_instances_refuse_who_is_not_on_this_host() {
+    let (web, mut service) =
+        (name("web"), service(&["10.0.0.1:80/tcp", "53/udp"], &["8001", "8002!", "a=[::1]:9001"]));
+    service.options.guard = true;
+    let text = input(Family::V4, &Saved::default(), &[(&web, &service)]);
+    assert_snapshot!(&text[text.find("*filter").unwrap()..], @"
+    *filter
+    :WOCUT - [0:0]
+    -A WOCUT ! -i lo -p tcp -m tcp --dport 8001:8002 --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW --ctorigdstport 8001:8002 -j REJECT --reject-with tcp-reset
+    -A WOCUT ! -i lo -p udp -m udp --dport 8001:8002 -m conntrack --ctstate NEW --ctorigdstport 8001:8002 -j REJECT --reject-with icmp-port-unreachable
+    -I INPUT -j WOCUT
+    COMMIT
+    ");
+    let text = input(Family::V6, &Saved::default(), &[(&web, &service)]);
+    assert!(text.contains("-A WOCUT -d ::1/128 ! -i lo -p udp -m udp --dport 9001 -m conntrack"), "{text}");
+}
+
+#[test]
+fn guard_holds_in_a_family_that_the_service_does_not_listen_in() {
+    let (web, mut service) = (name("web"), service(&["10.0.0.1:80/tcp"], &["8001"]));
+    service.options.guard = true;
+    let mut tables = Tables::foreign();
+    tables.apply(Family::V6, &[(&web, &service)]);
+    assert_eq!(tables.0["filter"]["WOCUT"].len(), 1);
+    assert!(!tables.0["nat"].contains_key("WOCUT"));
+}
+
+#[test]
+fn nobody_to_serve_can_be_silence() {
+    let (web, mut service) = (name("web"), service(&["80/tcp"], &["8001!"]));
+    service.options.on_empty = OnEmpty::Drop;
+    let text = input(Family::V4, &Saved::default(), &[(&web, &service)]);
+    assert_snapshot!(&text[text.find("*filter").unwrap()..], @"
+    *filter
+    :WOCUT - [0:0]
+    -A WOCUT -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j DROP
+    -I INPUT -j WOCUT
+    COMMIT
+    ");
+}
+
 prop_compose! {
     fn any_service()(
         listen in prop::sample::subsequence(vec!["80/tcp", "10.0.0.1:80/tcp", "[::1]:80/tcp", "53/udp", "81/tcp"], 1..5),
         places in prop::sample::subsequence((0u16..60).collect::<Vec<_>>(), 1..40),
         drained in any::<u64>(),
-        reject in any::<bool>(),
+        on_empty in prop::sample::select(OnEmpty::ALL),
+        // `sticky` makes thousands of rules, and has a test of its own.
+        policy in prop::sample::select(vec![Policy::Random, Policy::RoundRobin]),
+        guard in any::<bool>(),
     ) -> Service {
         let text = |i: &u16| match i % 20 {
             0 => format!("n{i}=127.0.0.{}:9000", i + 1),
@@ -290,7 +378,7 @@ prop_compose! {
                 instance.admin = Admin::Drain;
             }
         }
-        service.options.on_empty = if reject { OnEmpty::Reject } else { OnEmpty::Pass };
+        service.options = Options { policy, on_empty, guard, ..Options::default() };
         service
     }
 }

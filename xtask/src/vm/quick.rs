@@ -1,0 +1,69 @@
+//! The tests that CI runs on every kernel. All of them take half an hour where the processor is emulated; these take
+//! three minutes, and use what kernels differ in: what the verifier takes, hooks, helpers, links, socket maps.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::command;
+
+const TESTS: [&str; 26] = [
+    "balance::daemon_on_the_loopback_address_serves_remote_clients::ebpf",
+    "balance::daemon_on_the_loopback_address_serves_remote_clients::tc",
+    "counters::open_connections_are_counted_while_they_are_open::ebpf",
+    "counters::open_connections_are_counted_while_they_are_open::tc",
+    "crash::two_commands_at_once_both_take_effect::ebpf",
+    "detach::detach_leaves_nothing_behind::ebpf",
+    "detach::detach_leaves_nothing_behind::tc",
+    "drain::drained_instance_keeps_its_connections::ebpf",
+    "drain::drained_instance_keeps_its_connections::tc",
+    "drain_kill::killing_ends_what_came_through_the_service_to_the_instance::ebpf",
+    "explain::explain_names_whom_the_pick_takes::ebpf",
+    "failover::restarted_instance_is_picked_again_in_the_same_second::ebpf",
+    "failover::without_any_instance_clients_are_refused_if_told_so::ebpf",
+    "failover::without_any_instance_clients_are_refused_if_told_so::tc",
+    "fallback::ebpf_is_the_first_choice::ebpf",
+    "fallback::without_the_capabilities_iptables_takes_over_and_says_why::legacy",
+    "fallback::without_the_capabilities_iptables_takes_over_and_says_why::nft",
+    "forward::forwarded_connections_are_left_alone::tc",
+    "inspect::bpftool_shows_the_links::ebpf",
+    "listeners::dual_stack_listener_serves_both_families::ebpf",
+    "listeners::reuseport_group_serves_until_its_last_member_is_killed::ebpf",
+    "listeners::shut_listener_is_passed_over::ebpf",
+    "trace::trace_tells_client_service_instance_and_reason::ebpf",
+    "udp::drained_instance_keeps_its_flows::ebpf",
+    "udp::new_flows_are_balanced::ebpf",
+    "upgrade::upgrade_swaps_programs_under_load::ebpf",
+];
+
+/// The arguments by which the test program runs them.
+pub(crate) fn arguments(tests: &Path) -> Result<Vec<String>> {
+    ensure_present(&command::output(Command::new(tests).args(["--list", "--format=terse"]))?)?;
+    Ok(["--exact"].into_iter().chain(TESTS).map(str::to_owned).collect())
+}
+
+/// A test that was renamed would no longer be run, and nobody would see it.
+fn ensure_present(list: &str) -> Result<()> {
+    let present = |test: &str| list.lines().any(|line| line.strip_suffix(": test") == Some(test));
+    let missing: Vec<_> = TESTS.into_iter().filter(|test| !present(test)).collect();
+    ensure!(
+        missing.is_empty(),
+        "no such test: {}\nhint: xtask/src/vm/quick.rs names them",
+        missing.join(", ")
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TESTS, ensure_present};
+
+    #[test]
+    fn a_renamed_test_is_missed() {
+        let list = TESTS.map(|test| format!("{test}: test\n")).concat();
+        assert!(ensure_present(&list).is_ok());
+        let renamed = list.replace("forward::", "forwarding::");
+        assert!(ensure_present(&renamed).unwrap_err().to_string().contains("forward::forwarded"));
+    }
+}
