@@ -15,6 +15,10 @@ use crate::tool::run;
 use crate::wait::wait_until;
 
 /// How a Python daemon listens.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the daemon's, and independent of the others"
+)]
 #[derive(Clone, Copy, Debug)]
 pub struct Listen<'a> {
     /// The port, which is also the name that the daemon gives itself.
@@ -31,6 +35,8 @@ pub struct Listen<'a> {
     pub mptcp: bool,
     /// Whether others may listen there as well (`SO_REUSEPORT`).
     pub reuseport: bool,
+    /// Whether a daemon for UDP makes a socket for each client, connected to it.
+    pub connected: bool,
 }
 
 impl Listen<'_> {
@@ -44,6 +50,7 @@ impl Listen<'_> {
             v6only: false,
             mptcp: false,
             reuseport: false,
+            connected: false,
         }
     }
 
@@ -51,7 +58,12 @@ impl Listen<'_> {
     fn arguments(self) -> impl Iterator<Item = String> {
         let label = self.label.unwrap_or(self.port);
         let words = [self.port.to_string(), self.backlog.to_string(), self.address.into(), label.to_string()];
-        let options = [(self.v6only, "v6only"), (self.mptcp, "mptcp"), (self.reuseport, "reuseport")];
+        let options = [
+            (self.v6only, "v6only"),
+            (self.mptcp, "mptcp"),
+            (self.reuseport, "reuseport"),
+            (self.connected, "connected"),
+        ];
         words.into_iter().chain(options.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.into()))
     }
 }
@@ -94,6 +106,19 @@ impl Daemon {
         Self::start_pythons(netns, DATAGRAMS, ports)
     }
 
+    /// A Python daemon for UDP that is bound as given, once it is.
+    pub fn udp_with(netns: &Netns, listen: Listen<'_>) -> Self {
+        let (daemon, stdout) = Self::start_python(netns, DATAGRAMS, listen);
+        ready(stdout);
+        daemon
+    }
+
+    /// Starts a prepared command, which is then the daemon.
+    pub fn start(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).spawn().must("start a daemon");
+        Self { child, _stdin: None, _folder: None, end: Signal::TERM }
+    }
+
     fn start_pythons(netns: &Netns, script: &str, ports: impl IntoIterator<Item = u16>) -> Vec<Self> {
         let (daemons, outputs): (Vec<_>, Vec<_>) =
             ports.into_iter().map(|port| Self::start_python(netns, script, Listen::on(port))).unzip();
@@ -117,13 +142,21 @@ impl Daemon {
         script: &str,
         arguments: impl Iterator<Item = String>,
     ) -> (Self, ChildStdout) {
-        let mut command = netns.command(python());
-        command.args(["-I", "-S", "-c", script]).args(arguments);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().must("start a Python daemon");
+        Self::start_piped(python(netns, script).args(arguments))
+    }
+
+    fn start_piped(command: &mut Command) -> (Self, ChildStdout) {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().must("start a daemon");
         let stdout = child.stdout.take().must("read the daemon's output");
         let stdin = child.stdin.take();
         (Self { child, _stdin: stdin, _folder: None, end: Signal::KILL }, stdout)
+    }
+
+    /// Starts a prepared command, which says "ready" and ends with its standard input, once it has said so.
+    pub fn start_ready(command: &mut Command) -> Self {
+        let (daemon, stdout) = Self::start_piped(command);
+        ready(stdout);
+        daemon
     }
 
     /// nginx with two workers, each with a listener of its own (`SO_REUSEPORT`), once it listens.
@@ -186,11 +219,18 @@ impl Drop for Daemon {
 fn ready(stdout: ChildStdout) {
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).must("read the daemon's output");
-    check(line == "ready\n", || format!("the Python daemon did not start: {line:?}"));
+    check(line == "ready\n", || format!("the daemon did not start: {line:?}"));
+}
+
+/// A Python program in a namespace, for arguments to follow.
+pub fn python(netns: &Netns, script: &str) -> Command {
+    let mut command = netns.command(interpreter());
+    command.args(["-I", "-S", "-c", script]);
+    command
 }
 
 /// The interpreter itself: what is in `PATH` may be a slow script around it.
-pub(crate) fn python() -> &'static str {
+pub(crate) fn interpreter() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let script = "import sys; print(sys.executable, end='')";

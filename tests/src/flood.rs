@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::daemon::python;
+use crate::daemon::interpreter;
 use crate::lan::Lan;
 use crate::must::Must as _;
 use crate::netns::Netns;
@@ -26,7 +26,7 @@ impl Flood {
         lan.server
             .ip(&format!("route replace 10.10.0.0/16 via {}", lan.client_address(crate::lan::Family::V4)));
         lan.client.ip("route replace blackhole 10.10.0.0/16");
-        let mut command = lan.client.command(python());
+        let mut command = lan.client.command(interpreter());
         command.args(["-I", "-S", "-c", include_str!("flood.py")]);
         command.args([to.ip().to_string(), to.port().to_string(), LONGEST.to_owned()]);
         let before = cookies_sent(&lan.server);

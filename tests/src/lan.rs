@@ -26,7 +26,16 @@ impl Family {
         }
     }
 
-    fn host(self, network: u8, host: u8) -> IpAddr {
+    /// The address that stands for every one.
+    pub fn unspecified(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
+    /// The address of a host in a network: `near` of [`connect`] is 1 and `far` is 2.
+    pub fn host(self, network: u8, host: u8) -> IpAddr {
         match self {
             Self::V4 => Ipv4Addr::new(10, network, 0, host).into(),
             Self::V6 => Ipv6Addr::new(0xfd00, network.into(), 0, 0, 0, 0, 0, host.into()).into(),
@@ -105,7 +114,7 @@ impl Default for Lan {
 }
 
 /// Joins two namespaces by a veth pair; `near` gets host 1 of the network and `far` host 2.
-fn connect(near: &Netns, far: &Netns, network: u8) {
+pub fn connect(near: &Netns, far: &Netns, network: u8) {
     near.ip(&format!("link add lan{network} type veth peer name lan{network} netns {}", far.name()));
     for (netns, host) in [(near, 1), (far, 2)] {
         netns.ip(&format!("address add {}/24 dev lan{network}", Family::V4.host(network, host)));

@@ -14,6 +14,8 @@ pub mod daemon;
 pub mod engine;
 pub mod figures;
 pub mod flood;
+pub mod frames;
+pub mod go;
 pub mod held;
 pub mod host;
 pub mod lan;

@@ -1,10 +1,12 @@
 //! What a test needs of the host, and what happens where it is missing.
 
 use std::io::Write as _;
+use std::process::Command;
 use std::{env, fs, io};
 
 use crate::must::fail;
-use crate::tool::which;
+use crate::netns::Netns;
+use crate::tool::{output, which};
 
 /// Something the host may lack.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,4 +43,31 @@ pub fn skip(missing: &Missing) {
     }
     // Not `eprintln!`: the test runner would keep it from the user.
     drop(writeln!(io::stderr(), "skipped {test}: this host lacks {}", missing.0));
+}
+
+/// Needs a kernel with tunnel devices; makes the file for them, where it is missing.
+pub fn tunnels() -> Result<(), Missing> {
+    const FILE: &str = "/dev/net/tun";
+    if !fs::exists(FILE).unwrap_or_default() {
+        drop(fs::create_dir_all("/dev/net"));
+        drop(output(Command::new("mknod").args([FILE, "c", "10", "200"])));
+    }
+    let opened = fs::File::options().read(true).write(true).open(FILE);
+    opened.map(drop).map_err(|error| Missing(format!("{FILE}: {error}")))
+}
+
+/// Needs a kernel with bridges.
+pub fn bridges() -> Result<(), Missing> {
+    let netns = Netns::new("need");
+    let made = output(netns.command("ip").args(["link", "add", "bridge", "type", "bridge"]));
+    made.status.success().then_some(()).ok_or_else(|| Missing("bridges in the kernel".to_owned()))
+}
+
+/// Needs Go. Gives its version: 22 for Go 1.22.
+pub fn go() -> Result<u32, Missing> {
+    tool("go")?;
+    let version = output(Command::new("go").args(["env", "GOVERSION"]));
+    let text = String::from_utf8_lossy(&version.stdout).into_owned();
+    let minor = text.trim().strip_prefix("go1.").and_then(|rest| rest.split('.').next()?.parse().ok());
+    minor.ok_or_else(|| Missing(format!("Go 1, but has {text:?}")))
 }

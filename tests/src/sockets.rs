@@ -27,3 +27,8 @@ pub fn accept_queue(netns: &Netns, port: u16) -> Option<AcceptQueue> {
     let mut number = || columns.next().and_then(|text| text.parse().ok()).must("read the queue from ss");
     Some(AcceptQueue { length: number(), limit: number() })
 }
+
+/// Whether a socket for datagrams is bound to a port, to any client.
+pub fn has_udp(netns: &Netns, port: u16) -> bool {
+    !run(netns.command("ss").args(["-lunH", &format!("sport = :{port}")])).trim().is_empty()
+}

@@ -6,12 +6,15 @@ use std::ops::Range;
 use std::time::Instant;
 
 use rustix::net::sockopt::set_ipv6_v6only;
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::client::{Answer, Failure, PATIENCE, QUESTION, Stage, parse};
+use crate::daemon::python;
+use crate::lan::Family;
 use crate::must::{Must as _, check};
 use crate::netns::Netns;
 use crate::tally::Tally;
+use crate::tool::run;
 
 /// Flows that fail after so many others have not show nothing new.
 const ENOUGH: usize = 3;
@@ -59,6 +62,41 @@ impl Flow {
         Ok(Self { socket, answer })
     }
 
+    /// Sends a datagram of one size, and fails the test unless the instance answers with one of the other.
+    #[track_caller]
+    pub fn exchange(&self, up: usize, down: usize) {
+        let mut question = format!("size {down} ").into_bytes();
+        question.resize(up, b'.');
+        self.socket.send(&question).must("send a large datagram");
+        let mut datagram = vec![0; 65536];
+        let length = self.socket.recv(&mut datagram).must("receive a large datagram");
+        let line = String::from_utf8_lossy(&datagram[..length.min(200)]);
+        let answer = parse(&line, self.answer.own);
+        check(answer == Some(self.answer) && length == down, || format!("{length} bytes: {answer:?}"));
+    }
+
+    /// Asks, and does not wait for the answer.
+    pub fn send(&self) {
+        drop(self.socket.send(QUESTION));
+    }
+
+    /// What has come by now, if anything has: the instance, or an error of the kernel's.
+    pub fn look(&self) -> Option<io::Result<u16>> {
+        self.socket.set_nonblocking(true).must("look without waiting");
+        let answer = receive(&self.socket);
+        self.socket.set_nonblocking(false).must("wait again");
+        match answer {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            answer => Some(answer.map(|answer| answer.instance)),
+        }
+    }
+
+    /// Asks again from the same port, and gives the instance that answers now.
+    #[track_caller]
+    pub fn now_at(&self) -> u16 {
+        ask(&self.socket).must("use a flow again").instance
+    }
+
     /// Asks again.
     pub fn again(&self) -> io::Result<Answer> {
         ask(&self.socket)
@@ -94,14 +132,84 @@ fn bind(own: SocketAddr) -> io::Result<UdpSocket> {
     if own.is_ipv4() {
         return UdpSocket::bind(own);
     }
-    let socket = rustix::net::socket(AddressFamily::INET6, SocketType::DGRAM, None)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     set_ipv6_v6only(&socket, true)?;
     rustix::net::bind(&socket, &own)?;
     Ok(socket.into())
 }
 
+/// A socket that is not connected, and so is told where each answer comes from.
+#[derive(Debug)]
+pub struct Caller(UdpSocket);
+
+impl Caller {
+    /// On a port of a namespace.
+    #[track_caller]
+    pub fn on(from: &Netns, family: Family, port: u16) -> Self {
+        let own = SocketAddr::new(family.unspecified(), port);
+        let socket = from.run(|| bind(own)).must("bind a port");
+        socket.set_read_timeout(Some(PATIENCE)).must("set a timeout");
+        Self(socket)
+    }
+
+    /// Asks, and gives the instance that answers, and from where.
+    #[track_caller]
+    pub fn ask(&self, to: SocketAddr) -> (u16, SocketAddr) {
+        self.0.send_to(QUESTION, to).must("send a datagram");
+        let mut datagram = [0; 256];
+        let (length, from) = self.0.recv_from(&mut datagram).must("receive a datagram");
+        let line = String::from_utf8_lossy(&datagram[..length]);
+        (parse(&line, to).must("read the answer").instance, from)
+    }
+
+    /// Asks, and does not wait for the answer.
+    pub fn send(&self, to: SocketAddr) {
+        self.0.send_to(QUESTION, to).must("send a datagram");
+    }
+
+    /// Whether anything has come by now.
+    pub fn has_answer(&self) -> bool {
+        self.0.set_nonblocking(true).must("look without waiting");
+        let looked = self.0.recv(&mut [0; 256]);
+        self.0.set_nonblocking(false).must("wait again");
+        looked.is_ok()
+    }
+}
+
+/// What a Python daemon for UDP has counted: datagrams and bytes received, bytes sent. It is asked at its own port.
+#[track_caller]
+pub fn counted(from: &Netns, at: SocketAddr) -> [u64; 3] {
+    let ask = || -> io::Result<Vec<u64>> {
+        let family = if at.is_ipv4() { Family::V4 } else { Family::V6 };
+        let socket = bind(SocketAddr::new(family.unspecified(), 0))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.connect(at)?;
+        socket.send(b"count")?;
+        let mut datagram = [0; 256];
+        let length = socket.recv(&mut datagram)?;
+        let line = String::from_utf8_lossy(&datagram[..length]);
+        Ok(line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+    };
+    from.run(ask).must("ask a daemon for its counts").try_into().must("read the counts")
+}
+
+/// Lets a client that sends as few do (see `odd.py`) send so many datagrams, and gives the instances that answered.
+#[track_caller]
+pub fn odd(from: &Netns, how: &str, port: u16, to: SocketAddr, datagrams: usize) -> Vec<u16> {
+    let mut command = python(from, include_str!("odd.py"));
+    command.args([how, &to.ip().to_string(), &to.port().to_string(), &port.to_string()]);
+    let answers = run(command.arg(datagrams.to_string()));
+    let instance = |line: &str| parse(line, to).must("read an answer").instance;
+    answers.lines().map(instance).collect()
+}
+
 fn ask(socket: &UdpSocket) -> io::Result<Answer> {
     socket.send(QUESTION)?;
+    receive(socket)
+}
+
+fn receive(socket: &UdpSocket) -> io::Result<Answer> {
     let mut datagram = [0; 256];
     let length = socket.recv(&mut datagram)?;
     let line = String::from_utf8_lossy(&datagram[..length]);

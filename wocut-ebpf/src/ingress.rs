@@ -18,6 +18,7 @@ use wocut_common::{
 };
 
 use crate::{
+    error::translate_error,
     kernel::{self, AF_INET, AF_INET6, LOOPBACK, Tuple, field, raw},
     maps::{FLOWS, INSTANCES, PACKET, SLOTS},
     packet::{Packet, Side, flags},
@@ -37,16 +38,17 @@ const TO_US: u32 = 0;
 #[inline(always)]
 pub(crate) fn ingress(ctx: &TcContext) -> i32 {
     let skb: *mut __sk_buff = raw(ctx);
-    if field!(skb, pkt_type) != TO_US || read_packet(skb, 0) == 0 {
+    if field!(skb, pkt_type) != TO_US {
+        return NEXT;
+    }
+    if read_packet(skb, 0) == 0 {
+        translate_error(skb);
         return NEXT;
     }
     let Some(packet) = PACKET.get(0) else { return NEXT };
     let Some(service) = pick::service_of(&packet.tuple) else { return NEXT };
     match packet.tuple.protocol {
-        PROTOCOL_UDP if service.index == Service::GUARD => {
-            let here = field!(skb, ifindex) == LOOPBACK || packet.tuple.is_from_here();
-            if here { NEXT } else { TC_ACT_SHOT as i32 }
-        }
+        PROTOCOL_UDP if service.index == Service::GUARD => guard(skb),
         PROTOCOL_UDP => datagram(skb, service.index),
         _ if service.hook == HOOK_TC && service.index != Service::GUARD => segment(skb, service.index),
         _ => NEXT,
@@ -118,6 +120,18 @@ extern "C" fn state_of(ctx: *mut __sk_buff) -> u32 {
     state
 }
 
+/// Drops a datagram to a guarded port, unless it is from this host, or for another one.
+#[inline(always)]
+fn guard(skb: *mut __sk_buff) -> i32 {
+    let Some(packet) = packet() else { return NEXT };
+    if field!(skb, ifindex) == LOOPBACK || packet.tuple.is_from_here() || is_for_this_host(skb) == 0 {
+        return NEXT;
+    }
+    // Where interfaces are stacked (a VLAN on a card, a card in a bridge), what was sent here comes by again.
+    let replies = FlowKey { direction: FlowKey::REPLIES, ..packet.tuple.flow_key() };
+    if FLOWS.get_ptr(replies).is_some() { NEXT } else { TC_ACT_SHOT as i32 }
+}
+
 /// Gives a datagram to the instance of its flow.
 #[inline(always)]
 fn datagram(skb: *mut __sk_buff, service: u32) -> i32 {
@@ -153,7 +167,8 @@ extern "C" fn resume(ctx: *mut __sk_buff, service: u32) -> u32 {
     // SAFETY: as above.
     let answered = FLOWS.get_ptr_mut(replies).map(|reply| unsafe { &mut *reply });
     let seen = answered.as_ref().map_or(0, |reply| reply.seen);
-    let idle = now - if seen > flow.seen { seen } else { flow.seen };
+    // Another CPU may have seen a reply since this one looked at the clock.
+    let idle = now.saturating_sub(if seen > flow.seen { seen } else { flow.seen });
     if flow.service != service || idle > Flow::IDLE {
         return 0;
     }
@@ -422,6 +437,12 @@ extern "C" fn is_for_this_host(ctx: *mut __sk_buff) -> u32 {
         lookup.__bindgen_anon_4.ipv6_dst = tuple.local;
     }
     // SAFETY: the helper is told the size.
-    let result = unsafe { bpf_fib_lookup(ctx.cast(), &raw mut lookup, size_of::<FibLookup>() as i32, 0) };
+    let mut result = unsafe { bpf_fib_lookup(ctx.cast(), &raw mut lookup, size_of::<FibLookup>() as i32, 0) };
+    if result == FORWARDING_DISABLED {
+        // Not by this interface, which may be a port of a bond or a bridge that does: what would the host do?
+        lookup.ifindex = LOOPBACK;
+        // SAFETY: as above.
+        result = unsafe { bpf_fib_lookup(ctx.cast(), &raw mut lookup, size_of::<FibLookup>() as i32, 0) };
+    }
     u32::from(result == NOT_FORWARDED || result == FORWARDING_DISABLED)
 }

@@ -15,6 +15,7 @@
 
 mod account;
 mod egress;
+mod error;
 mod explain;
 mod ingress;
 mod kernel;

@@ -14,8 +14,8 @@ use wocut_common::{FAMILY_V4, FAMILY_V6, PROTOCOL_TCP, PROTOCOL_UDP};
 
 use crate::kernel::{Tuple, field};
 
-const ETH_P_IP: u32 = 0x0800;
-const ETH_P_IPV6: u32 = 0x86dd;
+pub(crate) const ETH_P_IP: u32 = 0x0800;
+pub(crate) const ETH_P_IPV6: u32 = 0x86dd;
 /// `BPF_HDR_START_NET`.
 const FROM_NETWORK_HEADER: u32 = 1;
 const ETHERNET_HEADER: u32 = 14;
@@ -81,7 +81,7 @@ impl Packet {
                     if header[0] >> 4 != 6 {
                         return None;
                     }
-                    let (protocol, transport) = skip_extensions(skb, header[6])?;
+                    let (protocol, transport) = skip_extensions(skb, header[6], 40)?;
                     let address = |at: usize| core::array::from_fn(|n| word(&header, at + 4 * n));
                     (FAMILY_V6, protocol, transport, address(8), address(24))
                 }
@@ -121,10 +121,10 @@ impl Packet {
     }
 }
 
-/// The protocol after the extension headers, and where it begins.
+/// The protocol after the extension headers, the first of which is of this kind and in this place, and where it begins.
 #[inline(always)]
-fn skip_extensions(skb: *mut __sk_buff, first: u8) -> Option<(u8, u32)> {
-    let (mut next, mut at) = (first, 40);
+pub(crate) fn skip_extensions(skb: *mut __sk_buff, first: u8, from: u32) -> Option<(u8, u32)> {
+    let (mut next, mut at) = (first, from);
     for _ in 0..MAX_EXTENSIONS {
         let length = match next {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
@@ -149,7 +149,7 @@ fn skip_extensions(skb: *mut __sk_buff, first: u8) -> Option<(u8, u32)> {
 
 /// Where the network header is from the start of the packet: writing helpers know nothing else.
 #[inline(always)]
-fn network_header(skb: *mut __sk_buff) -> Option<u32> {
+pub(crate) fn network_header(skb: *mut __sk_buff) -> Option<u32> {
     let network: [u8; 16] = load(skb, 0)?;
     let here = |at: u32| {
         let mut bytes = [0u8; 16];
@@ -166,7 +166,7 @@ fn network_header(skb: *mut __sk_buff) -> Option<u32> {
 
 /// Bytes from the network header on.
 #[inline(always)]
-fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
+pub(crate) fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     // SAFETY: the helper writes as many bytes as there are.
     let result = unsafe {
@@ -176,6 +176,6 @@ fn load<const N: usize>(skb: *mut __sk_buff, at: u32) -> Option<[u8; N]> {
 }
 
 #[inline(always)]
-fn word(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

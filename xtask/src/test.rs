@@ -38,6 +38,10 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("socat", "socat", "UDP, and odd sockets"),
     Program::new("openssl", "openssl", "TLS instances and clients"),
     Program::new("nginx", "nginx-light", "a daemon that reloads and uses SO_REUSEPORT"),
+    Program::new("ethtool", "ethtool", "network cards that sum up and cut packets, or do not"),
+    Program::new("openvpn", "openvpn", "UDP servers of one thread, and clients that keep their session"),
+    Program::new("dnsmasq", "dnsmasq-base", "DNS servers"),
+    Program::new("go", "golang-go", "servers that listen with MPTCP"),
     Program::new("haproxy", "haproxy", "a daemon to balance, and one to compare with"),
 ];
 
