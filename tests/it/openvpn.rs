@@ -40,7 +40,7 @@ fn certificate() -> TempDir {
 fn openvpn(netns: &Netns, folder: &Path, log: &str) -> Command {
     let mut command = netns.command("openvpn");
     command.args(["--ca", "certificate", "--cert", "certificate", "--key", "key", "--verb", "3"]);
-    command.args(["--dev-type", "tun", "--log", log, "--cd"]).arg(folder);
+    command.args(["--dev-type", "tun", "--cd"]).arg(folder).arg("--log").arg(folder.join(log));
     command
 }
 
