@@ -131,7 +131,8 @@ fn closed(ops: *mut bpf_sock_ops) {
 fn add_open(instance: u32, change: u64) {
     let Some(load) = LOADS.get_ptr_mut(Load::place(instance)) else { return };
     // SAFETY: entries of an array stay.
-    if unsafe { (*load).instance } == instance {
-        kernel::add(unsafe { &raw mut (*load).open }, change);
+    let (owner, open) = unsafe { ((*load).instance, &raw mut (*load).open) };
+    if owner == instance {
+        kernel::add(open, change);
     }
 }

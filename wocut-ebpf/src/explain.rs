@@ -30,7 +30,7 @@ pub(crate) fn answer(ctx: &TcContext) -> i32 {
             break;
         }
     }
-    TC_ACT_OK as i32
+    TC_ACT_OK
 }
 
 /// Puts the question into `packet`, as if it had come in, and says which service it is for.
@@ -59,7 +59,7 @@ extern "C" fn candidate(ctx: *mut __sk_buff, service: u32, hook: u32, n: u32) ->
     let hash = hash(table, &packet.tuple);
     let instance = match n {
         0 => first(ctx, service, table, hash),
-        1..=4 => member_at(table, pick::slot(hash, n as usize - 1 & 3)),
+        1..=4 => member_at(table, pick::slot(hash, (n as usize - 1) & 3)),
         _ => {
             let past = n - 5;
             if past > table.mask {

@@ -95,7 +95,7 @@ fn segment(skb: *mut __sk_buff, service: u32) -> i32 {
         // What is to be refused goes on to `lookup`, which the kernel asks next.
         return NEXT;
     }
-    TC_ACT_SHOT as i32
+    TC_ACT_SHOT
 }
 
 #[inline(always)]
@@ -129,7 +129,7 @@ fn guard(skb: *mut __sk_buff) -> i32 {
     }
     // Where interfaces are stacked (a VLAN on a card, a card in a bridge), what was sent here comes by again.
     let replies = FlowKey { direction: FlowKey::REPLIES, ..packet.tuple.flow_key() };
-    if FLOWS.get_ptr(replies).is_some() { NEXT } else { TC_ACT_SHOT as i32 }
+    if FLOWS.get_ptr(replies).is_some() { NEXT } else { TC_ACT_SHOT }
 }
 
 /// Gives a datagram to the instance of its flow.
@@ -141,7 +141,7 @@ fn datagram(skb: *mut __sk_buff, service: u32) -> i32 {
         }
         let Some(table) = SLOTS.get_value(service, &0) else { return NEXT };
         if !pick::pick(skb, service, table) {
-            return if table.on_empty == ON_EMPTY_DROP { TC_ACT_SHOT as i32 } else { NEXT };
+            return if table.on_empty == ON_EMPTY_DROP { TC_ACT_SHOT } else { NEXT };
         }
         if let Some(packet) = packet() {
             pick::count(service, packet.instance, |row| row.opened += 1);

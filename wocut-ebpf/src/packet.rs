@@ -101,7 +101,7 @@ impl Packet {
             Side::Destination => (source, source_port, destination, destination_port),
             Side::Source => (destination, destination_port, source, source_port),
         };
-        let tuple = Tuple { remote, local, remote_port, local_port, family, protocol };
+        let tuple = Tuple { family, remote, remote_port, local, local_port, protocol };
         Some(Self { tuple, flags, length, transport, port: 0, instance: 0 })
     }
 

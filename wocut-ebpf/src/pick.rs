@@ -309,7 +309,7 @@ pub(crate) fn burden<H: Hook>(hook: *mut H, service: u32, member: u32) -> u64 {
     // A handshake that is under way is a connection soon; and of two instances with none, the heavier goes first.
     let open = (open(instance) + (busy & 0xffff_ffff) + 1) & 0xff_ffff;
     // Exact to a 256th of a connection, which is the smallest share that a weight gives.
-    ((queue << 8) / weight) << 32 | (open << 8) / weight
+    (((queue << 8) / weight) << 32) | ((open << 8) / weight)
 }
 
 /// Connections that an instance has.
