@@ -94,10 +94,6 @@ pub(super) fn sync(
     for (_, service) in services {
         swap_table(maps, service, &wanted, &before.services)?;
     }
-    let guards = wanted.services.iter().filter(|(_, row)| row.index == Service::GUARD);
-    for (key, row) in guards.filter(|(key, row)| before.services.get(key) != Some(row)) {
-        maps.services.insert(key, row, 0).context("write map services")?;
-    }
     remove_rows(maps, pins, &wanted, &before)?;
     if !hook::wants_tc(services, &hooks) {
         tc::detach(pins)?;
