@@ -34,7 +34,7 @@ fn killing_ends_what_came_through_the_service_to_the_instance(engine: Engine) {
     let _daemons = Daemon::pythons(&host.lan.server, ALL);
     host.attach("web 80/tcp to 8001 8002 8003");
     // The same instances, behind another service.
-    host.attach("api 81/tcp to 8001 8002");
+    host.attach("api 81/tcp to 8001 8002 --force");
     let (mut killed, mut others) = split(everywhere(&host, SERVICE, &ALL), 8001);
     let mut direct = everywhere(&host, 8001, &[8001]);
     let mut api = everywhere(&host, 81, &[8001, 8002]);
@@ -87,7 +87,7 @@ fn detach_can_kill(engine: Engine) {
     let host = Host::with_firewall(engine);
     let _daemons = Daemon::pythons(&host.lan.server, ALL);
     host.attach("web 80/tcp to 8001 8002");
-    host.attach("api 81/tcp to 8002 8003");
+    host.attach("api 81/tcp to 8002 8003 --force");
     let mut web = everywhere(&host, SERVICE, &[8001, 8002]);
     let mut api = everywhere(&host, 81, &[8002, 8003]);
     let mut direct = everywhere(&host, 8002, &[8002]);
@@ -109,8 +109,8 @@ fn connections_of_every_kind_of_listener_are_killed(engine: Engine) {
     let listens = [listen(8001, "0.0.0.0", false), listen(8002, "::", true), listen(8003, "::", false)];
     let _daemons = listens.map(|listen| Daemon::python_with(&host.lan.server, listen));
     // Rules know no listeners.
-    host.attach("v4 81/tcp to 8001 8003");
-    host.attach("v6 82/tcp to 8002 8003");
+    host.attach("v4 81/tcp to 8001 8003 --force");
+    host.attach("v6 82/tcp to 8002 8003 --force");
     let mut held = Vec::new();
     for (family, port, instances) in [(Family::V4, 81, [8001, 8003]), (Family::V6, 82, [8002, 8003])] {
         held.extend(Held::open_on_each(&host.lan.client, host.lan.at(family, port), &instances));
