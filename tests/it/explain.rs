@@ -113,6 +113,6 @@ fn what_cannot_be_explained_is_said(engine: Engine) {
             .says("does not listen on");
         host.wocut("explain web --from 10.1.0.2").code(USAGE).says("--from");
     } else {
-        host.wocut("explain web --from 10.1.0.2:4000").code(FAILED).says("draw lots");
+        host.wocut("explain web --from 10.1.0.2:4000").code(FAILED).says("only programs can be asked");
     }
 }

@@ -122,10 +122,9 @@ engines! { trace_tells_of_picks_that_nobody_serves: ebpf }
 fn trace_tells_of_picks_that_nobody_serves(engine: Engine) {
     let host = Host::new(engine);
     host.attach("web 80/tcp to 8001");
-    for (command, reason) in [
-        ("ready web 8001", "failover: 8001 is not listening"),
-        ("drain web 8001", "no instance may be picked"),
-    ] {
+    for (command, reason) in
+        [("ready web 8001", "failover: 8001 is not listening"), ("drain web 8001", "no instance can take it")]
+    {
         host.wocut(command).ok();
         let watched = trace(&host, "web --count 1");
         assert_eq!(host.burst(Family::V4, 1).failures.len(), 1);

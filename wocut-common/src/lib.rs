@@ -3,17 +3,17 @@
 //! | map | key | value | written by | read by |
 //! |---|---|---|---|---|
 //! | `settings` | 0 | [`Settings`] | loader | picks |
-//! | `services` | [`ServiceKey`] | [`Service`] | commands | picks, `account` |
+//! | `services` | [`ServiceKey`] | [`Service`] | commands | picks, `account`, `explain` |
 //! | `slots` | service index | a map that holds one [`Table`] | commands | picks |
 //! | `turns` | service index | [`Turn`] | picks | picks |
 //! | `pending` | [`FlowKey`] | [`Pending`] | picks | picks |
 //! | `flows` | [`FlowKey`] | [`Flow`] | ingress, egress | ingress, egress, commands |
 //! | `instances` | instance id | [`Instance`] | commands | ingress; people, with bpftool |
 //! | `loads` | [`Load::place`] | [`Load`] | commands, `account` | picks, commands |
-//! | `listeners` | [`ListenerKey`] | a listening socket | register, `account`, kernel | lookup |
-//! | `ports` | [`PortKey`] | [`InstanceIds`] | commands | `account` |
-//! | `owners` | a socket | [`Owner`] | register, `account` | `account` |
-//! | `counters` | [`CounterKey`] | [`Counters`], one a CPU | lookup, `account` | commands |
+//! | `listeners` | [`ListenerKey`] | a listening socket | `register`, `scan`, `account`, kernel | `lookup`, `trace`, `explain` |
+//! | `ports` | [`PortKey`] | [`InstanceIds`] | commands | `account`, `scan` |
+//! | `owners` | a socket | [`Owner`] | `register`, `scan`, `account` | `account`, commands |
+//! | `counters` | [`CounterKey`] | [`Counters`], one a CPU | picks, `account`, egress | commands |
 //!
 //! Everything here is `repr(C)` integers without padding, so that both halves and `bpftool map dump` agree on every byte.
 

@@ -18,7 +18,7 @@ use wocut_common::{
 };
 
 use crate::{
-    error::translate_error,
+    icmp::translate_error,
     kernel::{self, AF_INET, AF_INET6, LOOPBACK, Tuple, field, raw},
     maps::{FLOWS, INSTANCES, PACKET, SLOTS},
     packet::{Packet, Side, flags},

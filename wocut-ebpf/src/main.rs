@@ -1,4 +1,5 @@
-//! The kernel half of wocut: entry points only. One file a hook; `maps` has the maps, `kernel` every raw read.
+//! The kernel half of wocut: entry points only. One file a hook; `maps` has the maps, `kernel` every raw read, `pick`
+//! what the hooks share, `packet` and `icmp` what is read and written of packets.
 
 #![no_std]
 #![no_main]
@@ -15,8 +16,8 @@
 
 mod account;
 mod egress;
-mod error;
 mod explain;
+mod icmp;
 mod ingress;
 mod kernel;
 mod lookup;

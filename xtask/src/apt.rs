@@ -12,7 +12,6 @@ use crate::say::say;
 use crate::workspace::{Workspace, which};
 
 /// A program, and where Debian has it.
-#[derive(Clone, Copy)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
     pub(crate) package: &'static str,

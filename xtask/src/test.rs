@@ -32,7 +32,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("tc", "iproute2", "filters of others"),
     Program::new("conntrack", "conntrack", "looks at and deletes connection tracking entries"),
     Program::new("bpftool", "bpftool", "looks at programs and maps, as users do"),
-    Program::new("python3", "python3-minimal", "instances that misbehave in a chosen way"),
+    Program::new("python3", "python3", "instances that misbehave in a chosen way"),
     Program::new("curl", "curl", "an HTTP client"),
     Program::new("wrk", "wrk", "HTTP clients in great number"),
     Program::new("socat", "socat", "UDP, and odd sockets"),

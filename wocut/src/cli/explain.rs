@@ -57,8 +57,7 @@ impl Explain {
         let wanted = context.host.wanted()?;
         let service = service(&wanted, &self.name)?;
         if service.engine != EngineKind::Ebpf {
-            let what = format!("service `{}` is on the iptables engine, whose rules draw lots", self.name);
-            bail!("{what}: nobody can say beforehand");
+            bail!("service `{}` is on the iptables engine: only programs can be asked", self.name);
         }
         let from = SocketAddr::new(self.from.ip().to_canonical(), self.from.port());
         let (listen, to) = self.target(service, from)?;

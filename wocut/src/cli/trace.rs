@@ -69,7 +69,9 @@ fn find<'a>(wanted: &'a Wanted, pick: &Pick) -> Option<(&'a Name, &'a Service)> 
 }
 
 fn is_known(wanted: &Wanted, pick: &Pick) -> bool {
-    let ids = |service: &Service| service.instances.iter().any(|instance| instance.id == pick.first_choice);
+    let ids = |service: &Service| {
+        pick.first_choice == 0 || service.instances.iter().any(|instance| instance.id == pick.first_choice)
+    };
     find(wanted, pick).is_some_and(|(_, service)| {
         ids(service) && (pick.port.is_none() || instance(service, pick).is_some())
     })
@@ -87,8 +89,9 @@ fn why(service: &Service, pick: &Pick) -> String {
     let first = service.instances.iter().find(|instance| instance.id == pick.first_choice);
     let first = first.map_or("an instance that is gone", |instance| instance.spec.name.as_str());
     let reason = match pick.became {
+        Outcome::Taken if pick.first_choice == 0 => return format!("by {}", service.options.policy),
         Outcome::Taken => return "first choice".into(),
-        Outcome::Absent if pick.first_choice == 0 => return "no instance may be picked".into(),
+        Outcome::Absent if pick.first_choice == 0 => return "no instance can take it".into(),
         Outcome::Absent => "is not listening",
         Outcome::Full => "has a full accept queue",
         Outcome::Refused => "could not be assigned",

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io};
 use super::{Kind, Newcomer, Report, programs};
 use crate::{
     engine::ebpf::Ebpf,
-    model::{EngineKind, HookChoice, Protocol, Service},
+    model::{EngineKind, HookChoice, OnEmpty, Options, Protocol, Service},
     sys::{
         bpf::{self, Hook},
         netns::Netns,
@@ -49,7 +49,10 @@ pub(super) fn look(newcomers: &[Newcomer<'_>], netns: &Netns, report: &mut Repor
 /// Whether any of its packets meet a program on an interface.
 fn is_on_tc(service: &Service) -> bool {
     let udp = service.listen.iter().any(|listen| listen.protocol == Protocol::Udp);
-    service.engine == EngineKind::Ebpf && (udp || service.options.hook == HookChoice::Tc)
+    let Options { hook, on_empty, .. } = service.options;
+    // An MPTCP listener, which also brings a service there, is found only when it is registered.
+    let tc = hook == HookChoice::Tc || hook == HookChoice::Auto && on_empty == OnEmpty::Drop;
+    service.engine == EngineKind::Ebpf && (udp || tc)
 }
 
 fn on(interface: &Interface, direction: Direction, own: &BTreeSet<u32>) -> io::Result<Vec<String>> {

@@ -37,12 +37,12 @@ pub(super) fn examine(netns: &Netns, release: &str) -> Vec<Finding> {
     let at_least = |major, minor| (version >= (major, minor), format!("Linux {release}"));
     let types = "/sys/kernel/btf/vmlinux";
     vec![
-        Finding::new(Ebpf, "Linux 5.15", at_least(5, 15), "engine ebpf is not known to run"),
+        Finding::new(Ebpf, "Linux 5.10", at_least(5, 10), "engine ebpf is not known to run"),
         Finding::new(
             Ebpf,
             "kernel type information",
             (Path::new(types).exists(), types.into()),
-            "full accept queues are not seen, and byte counts include the FIN",
+            "no engine ebpf: a daemon that starts later could not be registered, and full accept queues are not seen",
         ),
         Finding::new(
             Ebpf,
@@ -75,7 +75,7 @@ pub(super) fn examine(netns: &Netns, release: &str) -> Vec<Finding> {
                 netns.cookie.is_some(),
                 netns.cookie.map_or("Linux 5.14 has them".into(), |cookie| cookie.to_string()),
             ),
-            "a restarted daemon is registered by the next command, not by listen(2)",
+            "what is left of a namespace that is gone is known by its inode number only, which may come back",
         ),
         Finding::new(
             Ebpf,

@@ -5,7 +5,8 @@ pub mod bpffs;
 pub mod capabilities;
 pub mod cgroup;
 pub mod connections;
-pub mod foreign;
+pub mod elsewhere;
+
 pub mod interrupt;
 pub mod listeners;
 pub mod lock;

@@ -13,7 +13,7 @@ use super::cpio::Archive;
 use super::system::copy;
 use crate::command;
 use crate::debian::Suite;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, which};
 
 /// The flavour for virtual machines: the smallest, with type information for eBPF.
 const PACKAGE: &str = "linux-image-cloud-amd64";
@@ -108,7 +108,8 @@ impl Files {
 
     /// Writes the index that `modprobe` reads.
     fn index(&self) -> Result<()> {
-        command::run(Command::new("depmod").arg("--basedir").arg(&self.base).arg(&self.version))
+        let depmod = which("depmod").context("find depmod")?;
+        command::run(Command::new(depmod).arg("--basedir").arg(&self.base).arg(&self.version))
     }
 
     /// Writes the modules to where `modprobe` looks for them.

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     with: Vec<PathBuf>,
     /// End a machine that runs for longer than this
-    #[arg(long, value_name = "MINUTES", default_value_t = 40)]
+    #[arg(long, value_name = "MINUTES", default_value_t = 120)]
     limit: u64,
     /// What the test program is to run: texts in the names of tests, or options of its own
     #[arg(last = true)]
@@ -111,8 +111,8 @@ fn boot(workspace: &Workspace, kernel: Kernel, accel: Accel, job: &Job, limit: D
     let files = kernel.files(workspace)?;
     let system = Memory::new("system")?;
     let mut archive = Archive::new(BufWriter::new(system.file()));
-    let programs: Vec<Program> =
-        test::PROGRAMS.iter().filter(|program| !LEFT_OUT.contains(&program.name)).copied().collect();
+    let programs: Vec<_> =
+        test::PROGRAMS.iter().filter(|program| !LEFT_OUT.contains(&program.name)).collect();
     system::write(&mut archive, &programs).context("copy this machine's programs")?;
     files.write_modules(&mut archive).context("copy the kernel's modules")?;
     job.write(workspace, &mut archive).context("copy wocut and its tests")?;

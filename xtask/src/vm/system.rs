@@ -29,7 +29,7 @@ const PROGRAMS: [&str; 2] = ["/usr/bin", "/usr/sbin"];
 const ALTERNATIVES: &str = "/etc/alternatives";
 
 /// Writes the installed packages of the programs, with all that they need.
-pub(crate) fn write(archive: &mut Archive<impl Write>, programs: &[Program]) -> Result<()> {
+pub(crate) fn write(archive: &mut Archive<impl Write>, programs: &[&Program]) -> Result<()> {
     for merged in ["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin"].map(Path::new) {
         // Links to folders below `/usr`.
         if merged.is_symlink() {
@@ -49,10 +49,12 @@ pub(crate) fn write(archive: &mut Archive<impl Write>, programs: &[Program]) -> 
 }
 
 /// The installed packages that the programs need.
-fn packages(programs: &[Program]) -> Result<Vec<String>> {
+fn packages(programs: &[&Program]) -> Result<Vec<String>> {
     let mut apt = Command::new("apt-cache");
     apt.args(debian::DEPENDS).arg("--installed");
-    apt.args(BASE.into_iter().chain(programs.iter().map(Program::package)).collect::<BTreeSet<_>>());
+    apt.args(
+        BASE.into_iter().chain(programs.iter().map(|program| program.package())).collect::<BTreeSet<_>>(),
+    );
     let needed = command::output(&mut apt)?;
     let installed = installed()?;
     // Apt also gives alternatives that are not.

@@ -132,7 +132,7 @@ impl Engine for Ebpf<'_> {
 
     fn dry_run(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>> {
         let now = if pins::exist(&self.pins) { Some(maps::Maps::open(&self.pins)?) } else { None };
-        sync::describe(now.as_ref(), services)
+        sync::describe(now.as_ref(), tc::is_loaded(&self.pins), services)
     }
 
     fn observe(&self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>> {

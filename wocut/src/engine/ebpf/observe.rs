@@ -18,7 +18,7 @@ use crate::{
     engine::{ObservedInstance, ObservedService},
     model::{Instance, Name, Protocol, Service},
     sys::{
-        foreign::{self, Elsewhere},
+        elsewhere::{self, Elsewhere},
         listeners::{self, Listener},
         netns::Netns,
         rtnetlink::has_nat,
@@ -39,7 +39,7 @@ pub(super) fn observe(
     for flow in flows {
         *active.entry((flow.service, flow.instance)).or_default() += 1;
     }
-    let foreign = LazyCell::new(|| foreign::listeners(netns.inode));
+    let foreign = LazyCell::new(|| elsewhere::listeners(netns.inode));
     let mut observed = Vec::new();
     for (_, service) in services {
         let hook = hook::of(service, &rows);
@@ -89,6 +89,8 @@ fn refused(
     Some(if listener.bound_to_device {
         BOUND_TO_DEVICE.into()
     } else {
-        format!("it is not in the socket map: {KEPT_OUT}; another one is registered by any change")
+        format!(
+            "it is not in the socket map: {KEPT_OUT}, and any change of the service sees to it, but not under `--hook sk_lookup`"
+        )
     })
 }

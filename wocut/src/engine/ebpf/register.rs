@@ -151,8 +151,7 @@ pub(super) const BOUND_TO_DEVICE: &str =
     "its daemon listens on one device only (SO_BINDTODEVICE), and would answer there";
 
 /// Why a listener that the kernel does not let into a socket map is left out.
-pub(super) const KEPT_OUT: &str =
-    "the kernel lets no MPTCP listener into a socket map, and `--hook sk_lookup` allows no other way";
+pub(super) const KEPT_OUT: &str = "the kernel lets no MPTCP listener into a socket map";
 
 fn why(error: &io::Error) -> String {
     match error.raw_os_error() {

@@ -10,7 +10,7 @@ use wocut_common::{
     CounterKey, FAMILY_ANY, FAMILY_V4, FAMILY_V6, HOOK_SK_LOOKUP, Instance, InstanceIds, MAX_MEMBERS,
     MAX_SHARED, ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN,
     POLICY_RANDOM, POLICY_ROUND_ROBIN, POLICY_STICKY, PROTOCOL_TCP, PROTOCOL_UDP, PortKey, SLOTS, Service,
-    ServiceKey, Table,
+    ServiceKey, Table, pick,
 };
 
 use crate::{
@@ -218,7 +218,9 @@ fn mask(bits: u8, width: u8) -> [u32; 4] {
 
 /// The same place prefers the same slots on every host and after every restart.
 fn member(instance: &model::Instance) -> Member {
-    let mut hasher = DefaultHasher::new();
-    (instance.spec.address, instance.spec.port).hash(&mut hasher);
-    Member { identity: hasher.finish(), weight: instance.spec.weight.get() }
+    let (family, address) = family_and_bytes(instance.spec.address);
+    let [high, low] =
+        [0, 8].map(|at| address[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    let place = u64::from(family) << 16 | u64::from(instance.spec.port);
+    Member { identity: pick::hash([0; 2], &[high, low, place]), weight: instance.spec.weight.get() }
 }

@@ -67,7 +67,11 @@ pub(super) fn sync(
         services.iter().filter(|(_, service)| hooks.get(&service.index) == Some(&HOOK_SK_LOOKUP))
     {
         for instance in service.instances.iter().filter(|instance| kept_out.contains(&instance.id)) {
-            warnings.push(format!("instance {} gets no connections: {}", instance.spec, register::KEPT_OUT));
+            warnings.push(format!(
+                "instance {} gets no connections: {}, and `--hook sk_lookup` allows no other way",
+                instance.spec,
+                register::KEPT_OUT
+            ));
         }
     }
     let handing_over = services.iter().filter(|(_, service)| hook::hands_over(service, &hooks));
@@ -207,22 +211,27 @@ fn remove_rows(maps: &mut Maps, pins: &Path, wanted: &Rows, before: &Before) -> 
 /// What [`sync`] would do, a line each. `None`: the engine is not loaded.
 pub(super) fn describe(
     maps: Option<&Maps>,
+    is_on_tc: bool,
     services: &[(&Name, &model::Service)],
 ) -> anyhow::Result<Vec<String>> {
     let (before, instances) = match maps {
         Some(maps) => (rows(&maps.services)?, rows(&maps.instances)?),
         None => Default::default(),
     };
-    let wanted = Rows::of(services, &hook::choose(services, &BTreeSet::new(), &before));
+    let hooks = hook::choose(services, &BTreeSet::new(), &before);
+    let wanted = Rows::of(services, &hooks);
     let mut lines = Vec::new();
     if maps.is_none() {
         if services.is_empty() {
             return Ok(lines);
         }
-        lines.push("load programs lookup, account, register".into());
+        lines.push("load programs lookup and account, and what registers listeners".into());
+    }
+    if hook::wants_tc(services, &hooks) && !is_on_tc {
+        lines.push("put programs wocut_ingress and wocut_egress on every interface".into());
     }
     if services.is_empty() {
-        lines.push("unload programs lookup, account, register".into());
+        lines.push("unload every program".into());
         return Ok(lines);
     }
     for (name, service) in services {

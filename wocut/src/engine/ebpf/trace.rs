@@ -27,7 +27,7 @@ pub struct Pick {
     pub client_port: u16,
     /// Port of the instance that got it; `None` if nobody did.
     pub port: Option<u16>,
-    /// Id of the instance that the hash chose first; 0 if there was none to choose.
+    /// Id of the instance that the hash chose first; 0 if there was none to choose, or if the policy goes by state.
     pub first_choice: u32,
     /// What became of that.
     pub became: Outcome,
