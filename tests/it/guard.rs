@@ -70,7 +70,7 @@ fn guard_is_of_one_service_and_stays_while_another_goes(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, [8001, 8002, 8003]);
     host.attach("web 80/tcp to 8001 8002 --guard");
-    host.attach("api 81/tcp to 8002 8003");
+    host.attach("api 81/tcp to 8002 8003 --force");
     for family in Family::BOTH {
         refuses(&host.lan.client, host.lan.at(family, 8002));
         serves(&host.lan.client, host.lan.at(family, 8003), &[8003]);
@@ -78,7 +78,7 @@ fn guard_is_of_one_service_and_stays_while_another_goes(engine: Engine) {
     }
     host.wocut("detach api").ok();
     refuses(&host.lan.client, host.lan.at(Family::V6, 8002));
-    host.attach("api 81/tcp to 8002 8003");
+    host.attach("api 81/tcp to 8002 8003 --force");
     host.wocut("detach web").ok();
     serves(&host.lan.client, host.lan.at(Family::V4, 8002), &[8002]);
     serves(&host.lan.client, host.lan.at(Family::V4, 81), &[8002, 8003]);

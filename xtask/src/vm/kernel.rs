@@ -118,3 +118,17 @@ impl Files {
         copy(archive, &self.base.join("lib/modules").join(&self.version), &at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::Kernel;
+
+    #[test]
+    fn kernels_are_called_by_their_versions() {
+        assert_eq!(Kernel::from_str("5.10", false), Ok(Kernel::V5_10));
+        assert_eq!(Kernel::Newest.to_string(), "newest");
+        assert!(Kernel::value_variants().iter().all(|kernel| !kernel.to_string().is_empty()));
+    }
+}

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 
+/// A file in memory.
 pub(crate) struct Memory(File);
 
 impl Memory {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::memory::Memory;
@@ -70,8 +71,8 @@ impl Running {
     pub(crate) fn wait(mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         let process = pidfd_open(Pid::from_child(&self.0), PidfdFlags::empty()).context("watch QEMU")?;
         let limit = Timespec::try_from(limit).context("set a limit")?;
-        let ended =
-            poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)).context("wait for QEMU")?;
+        let mut ends = [PollFd::new(&process, PollFlags::IN)];
+        let ended = retry_on_intr(|| poll(&mut ends, Some(&limit))).context("wait for QEMU")?;
         if ended == 0 {
             return Ok(None);
         }

@@ -50,11 +50,10 @@ pub(crate) fn write(archive: &mut Archive<impl Write>, programs: &[&Program]) ->
 
 /// The installed packages that the programs need.
 fn packages(programs: &[&Program]) -> Result<Vec<String>> {
+    let named = programs.iter().map(|program| program.package());
+    let named: BTreeSet<_> = BASE.into_iter().chain(named).collect();
     let mut apt = Command::new("apt-cache");
-    apt.args(debian::DEPENDS).arg("--installed");
-    apt.args(
-        BASE.into_iter().chain(programs.iter().map(|program| program.package())).collect::<BTreeSet<_>>(),
-    );
+    apt.args(debian::DEPENDS).arg("--installed").args(named);
     let needed = command::output(&mut apt)?;
     let installed = installed()?;
     // Apt also gives alternatives that are not.
