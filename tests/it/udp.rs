@@ -128,11 +128,6 @@ fn drained_instance_keeps_its_flows(engine: Engine) {
     leaves_and_comes_back(engine, "drain dns 8001", "ready dns 8001");
 }
 
-engines! { removed_instance_keeps_its_flows: nft legacy }
-fn removed_instance_keeps_its_flows(engine: Engine) {
-    leaves_and_comes_back(engine, "remove dns 8001", "add dns 8001");
-}
-
 engines! { flows_are_counted: ebpf nft legacy }
 fn flows_are_counted(engine: Engine) {
     let host = Host::new(engine);

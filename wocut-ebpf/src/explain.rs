@@ -7,17 +7,19 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use wocut_common::{
-    Candidate, Explain, HOOK_SK_LOOKUP, ListenerKey, MAX_MEMBERS, POLICY_ROUND_ROBIN, PROTOCOL_TCP, Service,
-    Table, pick,
+    Candidate, Explain, Flow, HOOK_SK_LOOKUP, ListenerKey, MAX_MEMBERS, POLICY_ROUND_ROBIN, PROTOCOL_TCP,
+    PROTOCOL_UDP, Service, Table, pick,
 };
 
 use crate::{
     ingress::{NEXT, listener, offer_datagram, packet},
     kernel::{self, Tuple, field, raw, words},
     lookup,
-    maps::{PACKET, SLOTS, TURNS},
+    maps::{FLOWS, PACKET, SLOTS, TURNS},
     packet::Packet,
-    pick::{choices, goes_by_state, hash, least, member_at, outcome, recall, service_of},
+    pick::{
+        LATER_TURNS, choices, goes_by_state, hash, is_flooded, least, member_at, outcome, recall, service_of,
+    },
 };
 
 /// Reads the question, and writes what each of the pick's choices comes to.
@@ -57,7 +59,9 @@ fn read(ctx: &TcContext) -> Option<Service> {
 extern "C" fn candidate(ctx: *mut __sk_buff, service: u32, hook: u32, n: u32) -> u32 {
     let (Some(table), Some(packet)) = (SLOTS.get_value(service, &0), packet()) else { return 0 };
     let hash = hash(table, &packet.tuple);
+    let by_turn = table.policy == POLICY_ROUND_ROBIN && !is_flooded(service);
     let instance = match n {
+        0..=LATER_TURNS if by_turn => turn(service, table, n),
         0 => first(ctx, service, table, hash),
         1..=4 => member_at(table, pick::slot(hash, (n as usize - 1) & 3)),
         _ => {
@@ -80,18 +84,29 @@ extern "C" fn candidate(ctx: *mut __sk_buff, service: u32, hook: u32, n: u32) ->
 /// What [`preferred`](crate::pick::preferred) would say, without taking a turn.
 #[inline(always)]
 fn first(ctx: *mut __sk_buff, service: u32, table: &Table, hash: u64) -> u32 {
-    let (Some(packet), Some(turn)) = (packet(), TURNS.get(service)) else { return 0 };
+    let Some(packet) = packet() else { return 0 };
+    if packet.tuple.protocol == PROTOCOL_UDP {
+        // SAFETY: what is read is copied out at once.
+        let flow: Option<&Flow> = unsafe { FLOWS.get(packet.tuple.flow_key()) };
+        if let Some(flow) = flow.filter(|flow| crate::pick::now() - flow.seen <= Flow::IDLE) {
+            return flow.instance;
+        }
+    }
     if let Some(instance) = recall(Some(packet.tuple), crate::pick::now()) {
         return instance;
     }
-    if !goes_by_state(table) {
+    if !goes_by_state(table) || is_flooded(service) {
         return 0;
     }
-    if table.policy != POLICY_ROUND_ROBIN {
-        return least(ctx, service, table, hash);
-    }
+    least(ctx, service, table, hash)
+}
+
+/// Whose turn it is, `later` turns from now.
+#[inline(always)]
+fn turn(service: u32, table: &Table, later: u32) -> u32 {
+    let taken = TURNS.get(service).map_or(0, |turn| turn.taken);
     let turns = if table.turns == 0 { 1 } else { table.turns };
-    member_at(table, ((turn.taken + 1) % u64::from(turns)) as u16)
+    member_at(table, ((taken + 1 + u64::from(later)) % u64::from(turns)) as u16)
 }
 
 /// Whether an instance would take the connection.

@@ -77,6 +77,10 @@ pub(crate) fn packet() -> Option<&'static mut Packet> {
 #[inline(always)]
 fn segment(skb: *mut __sk_buff, service: u32) -> i32 {
     let Some(packet) = packet() else { return NEXT };
+    // Where interfaces are stacked (a VLAN on a card, a card in a bridge), a packet comes by again.
+    if !field!(skb, __bindgen_anon_2.sk).is_null() {
+        return NEXT;
+    }
     let first = is_first(packet);
     if packet.flags & (flags::RST | flags::FIN) != 0 || !first && packet.flags & flags::SYN != 0 {
         return NEXT;
@@ -124,7 +128,7 @@ extern "C" fn state_of(ctx: *mut __sk_buff) -> u32 {
 #[inline(always)]
 fn guard(skb: *mut __sk_buff) -> i32 {
     let Some(packet) = packet() else { return NEXT };
-    if field!(skb, ifindex) == LOOPBACK || packet.tuple.is_from_here() || is_for_this_host(skb) == 0 {
+    if field!(skb, ifindex) == LOOPBACK || is_for_this_host(skb) == 0 {
         return NEXT;
     }
     // Where interfaces are stacked (a VLAN on a card, a card in a bridge), what was sent here comes by again.

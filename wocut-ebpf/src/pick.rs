@@ -44,7 +44,7 @@ const MEMORY: u64 = 10_000_000_000;
 /// For so long after the last sign of it a flood is thought to go on: longer than a handshake takes.
 const FLOOD: u64 = 10_000_000_000;
 /// Turns that one pick takes when the first was one's that cannot serve, so that these too are shared evenly.
-const LATER_TURNS: u32 = 8;
+pub(crate) const LATER_TURNS: u32 = 8;
 /// Instances that one pick by load compares. With more than these, it compares as many, from a random one on.
 const SAMPLE: u32 = 32;
 
@@ -250,7 +250,7 @@ pub(crate) fn preferred<H: Hook>(hook: *mut H, service: u32, hash: u64) -> u64 {
 
 /// Whether picks are made by hash for now.
 #[inline(always)]
-fn is_flooded(service: u32) -> bool {
+pub(crate) fn is_flooded(service: u32) -> bool {
     TURNS.get(service).is_some_and(|turn| now() - turn.flooded < FLOOD)
 }
 

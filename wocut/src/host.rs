@@ -100,7 +100,8 @@ impl Host {
             ));
         }
         // The inode number of a namespace that is gone has come back.
-        let is_ours = wanted.netns_cookie == self.netns.cookie;
+        let is_ours = wanted.netns_cookie == self.netns.cookie
+            && (self.netns.cookie.is_some() || !Ebpf::new(&self.netns).is_of_a_namespace_that_is_gone());
         Ok(if is_ours { wanted } else { Wanted::empty(self.netns.cookie) })
     }
 

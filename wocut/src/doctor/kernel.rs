@@ -11,9 +11,8 @@ use super::{
 };
 use crate::sys::{
     bpf::{self, Hook, MapKind},
-    cgroup,
+    cgroup, connections,
     netns::Netns,
-    sockets,
 };
 
 /// The kernel runs no more programs of one kind on a cgroup.
@@ -112,7 +111,7 @@ pub(super) fn examine(netns: &Netns, release: &str) -> Vec<Finding> {
         Finding::new(
             Host,
             "SOCK_DESTROY",
-            seen(sockets::can_destroy().map(|()| "open connections can be ended".into())),
+            seen(connections::can_destroy().map(|()| "open connections can be ended".into())),
             "`drain --kill` cannot end connections (CONFIG_INET_DIAG_DESTROY)",
         ),
     ]

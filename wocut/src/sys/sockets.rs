@@ -12,7 +12,6 @@ use crate::model::Protocol;
 
 // From linux/sock_diag.h, linux/inet_diag.h and net/tcp_states.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const SOCK_DESTROY: u16 = 21;
 const LISTEN: u32 = 1 << 10;
 const CLOSE: u32 = 1 << 7;
 /// Length of `struct inet_diag_req_v2`.
@@ -35,16 +34,6 @@ pub fn waiting(protocol: Protocol) -> io::Result<Vec<Waiting>> {
     // A kernel without IPv6 has no sockets there.
     found.extend(dump(AF_INET6, protocol).unwrap_or_default());
     Ok(found)
-}
-
-/// Whether the kernel can end connections: asked for one that there is not.
-pub fn can_destroy() -> io::Result<()> {
-    let mut request = vec![AF_INET, 6, 0, 0];
-    request.resize(REQUEST, 0);
-    match netlink::ask(NETLINK_SOCK_DIAG, SOCK_DESTROY, &request) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        other => other,
-    }
 }
 
 fn dump(family: u8, protocol: Protocol) -> io::Result<Vec<Waiting>> {

@@ -37,27 +37,32 @@ impl Flows {
         let now = clock_gettime(ClockId::Monotonic);
         let now = Duration::try_from(now).context("read the clock")?;
         let since = u64::try_from(now.as_nanos())?.saturating_sub(Flow::IDLE);
-        let mut alive = BTreeMap::new();
+        // A flow that was picked anew leaves the row of the replies that it had before: requests say where it goes.
+        let (mut requests, mut replies) = (BTreeMap::new(), BTreeMap::new());
         for row in &self.0 {
             let (key, flow) = match row {
                 // The programs took it out in the meantime.
                 Err(MapError::KeyNotFound) => continue,
                 row => row.context("read map flows")?,
             };
-            if flow.seen < since {
-                continue;
-            }
             let port = u16::try_from(flow.port)?;
-            let (service_port, instance_port) = if key.direction == FlowKey::REQUESTS {
-                (key.local_port, port)
-            } else {
-                (port, key.local_port)
-            };
-            let key = FlowKey { local_port: service_port, direction: FlowKey::REQUESTS, ..key };
-            let Flow { service, instance, .. } = flow;
-            alive.insert(key, Open { service, instance, key, instance_port });
+            let is_request = key.direction == FlowKey::REQUESTS;
+            let (local_port, instance_port) =
+                if is_request { (key.local_port, port) } else { (port, key.local_port) };
+            let key = FlowKey { local_port, direction: FlowKey::REQUESTS, ..key };
+            let Flow { service, instance, seen, .. } = flow;
+            let rows = if is_request { &mut requests } else { &mut replies };
+            rows.insert(key, (seen, Open { service, instance, key, instance_port }));
         }
-        Ok(alive.into_values().collect())
+        let mut open = Vec::new();
+        for (key, (seen, flow)) in requests {
+            let answered = replies.remove(&key).filter(|(_, reply)| reply.instance == flow.instance);
+            if seen.max(answered.map_or(0, |(seen, _)| seen)) >= since {
+                open.push(flow);
+            }
+        }
+        open.extend(replies.into_values().filter(|(seen, _)| *seen >= since).map(|(_, flow)| flow));
+        Ok(open)
     }
 
     /// Forgets a flow: its next datagram is picked for.

@@ -79,6 +79,9 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
         _ => {}
     }
     pins::sweep(pins)?;
+    for (link, program) in [(pins::ACCOUNT_LINK, pins::ACCOUNT), (pins::LOOKUP_LINK, pins::LOOKUP)] {
+        pins::expect_ours(&pins.join(link), &pins.join(program))?;
+    }
     let mut object = object(pins, netns, false)?;
     initialise(&mut object, netns)?;
     load_register(&mut object, pins)?;
@@ -88,7 +91,6 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     repin(pins, pins::ACCOUNT, |path| Ok(account.pin(path)?))?;
     let link = pins.join(pins::ACCOUNT_LINK);
     if link.exists() {
-        pins::expect_ours(&link, pins::ACCOUNT)?;
         update_link(&link, account.fd()?.as_fd()).context("put program account on its link")?;
     } else {
         let root = cgroup::root()?;
@@ -105,7 +107,6 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     repin(pins, pins::LOOKUP, |path| Ok(lookup.pin(path)?))?;
     let link = pins.join(pins::LOOKUP_LINK);
     if link.exists() {
-        pins::expect_ours(&link, pins::LOOKUP)?;
         update_link(&link, lookup.fd()?.as_fd()).context("put program lookup on its link")?;
     } else {
         let id = lookup.attach(&netns.file).context("attach program lookup to the network namespace")?;

@@ -27,7 +27,7 @@ pub use self::hook::SK_LOOKUP;
 pub use self::pins::{Foreign, OtherVersion, Running};
 use super::{Engine, ObservedService};
 use crate::{
-    model::{Name, OnEmpty, Options, Policy, Protocol, Service},
+    model::{Instance, Name, OnEmpty, Options, Policy, Protocol, Service},
     sys::{bpffs, capabilities, netns::Netns},
 };
 
@@ -49,6 +49,11 @@ impl<'a> Ebpf<'a> {
         &self.pins
     }
 
+    /// Whether what is pinned here is of a namespace that is gone, whose inode number has come back.
+    pub fn is_of_a_namespace_that_is_gone(&self) -> bool {
+        pins::is_dead(&self.pins)
+    }
+
     /// Tries whether this host runs the engine, by loading it. What it loads stays, for [`Engine::apply`] to use.
     pub fn probe(&self) -> anyhow::Result<()> {
         self.load().map(drop)
@@ -65,7 +70,8 @@ impl<'a> Ebpf<'a> {
 
     /// Why this engine cannot carry a service, if it cannot.
     pub fn cannot_serve(service: &Service) -> Option<String> {
-        let udp = service.listen.iter().find(|listen| listen.protocol == Protocol::Udp)?;
+        let mut datagrams = service.listen.iter().filter(|listen| listen.protocol == Protocol::Udp);
+        let udp = datagrams.clone().next()?;
         let Options { policy, on_empty, .. } = service.options;
         if matches!(policy, Policy::LeastConn | Policy::LeastBacklog) {
             return Some(format!("{udp} has no connections or queues to pick by `{policy}`"));
@@ -76,11 +82,16 @@ impl<'a> Ebpf<'a> {
             ));
         }
         // Only ports of datagrams are written.
-        let elsewhere = service
-            .instances
-            .iter()
-            .find(|instance| instance.spec.address.is_some_and(|address| udp.address != Some(address)))?;
-        Some(format!("datagrams to {udp} do not get to another address, that of instance {}", elsewhere.spec))
+        datagrams.find_map(|udp| {
+            let is_elsewhere = |instance: &&Instance| {
+                instance.spec.address.is_some_and(|address| udp.address != Some(address))
+            };
+            let elsewhere = service.instances.iter().find(is_elsewhere)?;
+            Some(format!(
+                "datagrams to {udp} do not get to another address, that of instance {}",
+                elsewhere.spec
+            ))
+        })
     }
 
     /// Puts this version's programs in the place of those that run, each in one step; maps, and with them traffic,

@@ -16,7 +16,7 @@ use wocut_common::{ABI_VERSION, Settings, maps};
 use super::tc;
 use crate::sys::{
     bpf::{detach_link, pinned_program, program_name, target_of_link},
-    netns::Netns,
+    netns::{Netns, current_inode},
 };
 
 /// The programs, each pinned under its name.
@@ -45,13 +45,17 @@ pub struct Foreign {
     found: String,
 }
 
-/// Refuses to touch a link that runs a program of another name than ours has.
-pub(super) fn expect_ours(link: &Path, program: &str) -> Result<(), Foreign> {
-    let found = pinned_program(link).ok().flatten().and_then(|id| program_name(id).ok());
-    match found {
-        Some(found) if found != program => Err(Foreign { pin: link.into(), found }),
-        _ => Ok(()),
+/// Refuses to touch a link that runs neither the program that is pinned beside it nor one of that name, which an
+/// interrupted upgrade leaves.
+pub(super) fn expect_ours(link: &Path, program: &Path) -> Result<(), Foreign> {
+    let id = |pin: &Path| pinned_program(pin).ok().flatten();
+    let Some(runs) = id(link).filter(|runs| id(program) != Some(*runs)) else { return Ok(()) };
+    // Takes CAP_SYS_ADMIN.
+    let found = program_name(runs).unwrap_or_else(|_| format!("of number {runs}"));
+    if program.file_name().is_some_and(|name| name == found.as_str()) {
+        return Ok(());
     }
+    Err(Foreign { pin: link.into(), found })
 }
 
 /// A pinned program, as people may want to tell it from another.
@@ -90,7 +94,8 @@ pub(super) fn is_complete(pins: &Path, netns: &Netns) -> anyhow::Result<bool> {
     if settings.abi_version != 0 && settings.abi_version != ABI_VERSION {
         return Err(OtherVersion { pins: pins.into(), found: settings.abi_version }.into());
     }
-    if settings.abi_version != 0 && settings.netns_cookie != netns.cookie.unwrap_or(0) {
+    let of_another = settings.abi_version != 0 && settings.netns_cookie != netns.cookie.unwrap_or(0);
+    if of_another || is_dead(pins) {
         remove(pins)?;
         return Ok(false);
     }
@@ -111,6 +116,11 @@ fn settings(pins: &Path) -> anyhow::Result<Option<Settings>> {
     Ok(Some(settings.get(&0, 0).context("read the pinned settings")?))
 }
 
+/// Whether the namespace that these are of is gone: where it has no cookie, its link alone tells.
+pub(super) fn is_dead(pins: &Path) -> bool {
+    target_of_link(&pins.join(LOOKUP_LINK)).is_ok_and(|inode| inode == 0)
+}
+
 /// Takes away what is left of network namespaces that are gone, and of loads that were killed: the kernel runs no more
 /// than 64 programs of one kind on a cgroup.
 pub(super) fn sweep(except: &Path) -> anyhow::Result<()> {
@@ -118,7 +128,9 @@ pub(super) fn sweep(except: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(all).with_context(|| format!("list {}", all.display()))? {
         let pins = entry?.path();
         let is_live = target_of_link(&pins.join(LOOKUP_LINK)).is_ok_and(|inode| inode != 0);
-        if pins != except && !is_live {
+        // A trial beside them is no reason to take away what is here, however incomplete.
+        let is_here = pins.file_name().is_some_and(|name| name.to_str() == current_inode().ok().as_deref());
+        if pins != except && !is_live && !is_here {
             remove(&pins)?;
         }
     }

@@ -47,6 +47,17 @@ impl Before {
             counters: maps.counters.keys().collect::<Result<_, _>>().context("read map counters")?,
         })
     }
+
+    /// Whether a service is gone, and another one has its index.
+    fn is_reused(&self, index: u32, wanted: &Rows) -> bool {
+        let stays = |(id, old): (&u32, &Instance)| {
+            old.service == index && wanted.instances.get(id).is_some_and(|new| new.service == index)
+        };
+        let has_index = |instance: &Instance| instance.service == index;
+        self.instances.values().any(has_index)
+            && wanted.instances.values().any(has_index)
+            && !self.instances.iter().any(stays)
+    }
 }
 
 /// Returns what could not be done for single instances.
@@ -84,9 +95,11 @@ pub(super) fn sync(
     if hook::wants_tc(services, &hooks) {
         warnings.extend(tc::attach(pins, netns, false)?);
     }
-    // A place that moves to another service, or to none, leaves its old service first.
+    // A place that moves to another service is its old one's until it is written anew; but not where the index of that
+    // one is a new service's.
     for (key, old) in &before.services {
-        if wanted.services.get(key).is_none_or(|new| new.index != old.index) {
+        let leaves = |new: &Service| new.index != old.index && before.is_reused(old.index, &wanted);
+        if wanted.services.get(key).is_none_or(leaves) {
             maps.services.remove(key).context("remove a row of map services")?;
         }
     }
@@ -116,8 +129,9 @@ fn forget_strangers(maps: &mut Maps, wanted: &Rows, before: &mut Before) -> anyh
     for key in maps.listening()?.iter().filter(|key| is_stranger(key.instance)) {
         remove_listener(maps, *key)?;
     }
+    let is_old = |key: &CounterKey| key.instance == 0 && before.is_reused(key.service, wanted);
     let counters: Vec<CounterKey> =
-        before.counters.iter().copied().filter(|key| is_stranger(key.instance)).collect();
+        before.counters.iter().copied().filter(|key| is_stranger(key.instance) || is_old(key)).collect();
     for key in counters {
         maps.counters.remove(&key).context("remove a row of map counters")?;
         before.counters.remove(&key);

@@ -55,6 +55,11 @@ pub(super) fn is_loaded(pins: &Path) -> bool {
 pub(super) fn attach(pins: &Path, netns: &Netns, anew: bool) -> anyhow::Result<Vec<String>> {
     let fresh = anew || !is_loaded(pins);
     if fresh {
+        for side in &SIDES {
+            for (link, _) in links(pins, side.program)? {
+                pins::expect_ours(&link, &pins.join(side.program))?;
+            }
+        }
         load(pins, netns)?;
     }
     let interfaces = rtnetlink::interfaces().context("list network interfaces")?;
@@ -63,7 +68,9 @@ pub(super) fn attach(pins: &Path, netns: &Netns, anew: bool) -> anyhow::Result<V
         let mut program = SchedClassifier::from_pin(pins.join(side.program))
             .with_context(|| format!("open program {}", side.program))?;
         for (pin, index) in links(pins, side.program)? {
-            if target_of_link(&pin).ok() != Some(index) {
+            // It is gone, or in another namespace now.
+            let is_here = interfaces.iter().any(|interface| interface.index == index);
+            if !is_here || target_of_link(&pin).ok() != Some(index) {
                 forget(&pin)?;
             }
         }
@@ -104,7 +111,6 @@ impl Side {
         let pin = pins.join(format!("{}_{}", self.program, interface.index));
         if pin.exists() {
             if fresh {
-                pins::expect_ours(&pin, self.program)?;
                 update_link(&pin, program.fd()?.as_fd()).context("put the program on its link")?;
             }
             return Ok(());
@@ -155,15 +161,18 @@ fn is_there(error: &aya::programs::ProgramError) -> bool {
 /// Takes the programs off every interface, and forgets all flows.
 pub(super) fn detach(pins: &Path) -> anyhow::Result<()> {
     for side in SIDES.iter().rev() {
-        for (pin, _) in links(pins, side.program)? {
-            forget(&pin)?;
+        let links = links(pins, side.program)?;
+        for (pin, _) in &links {
+            forget(pin)?;
         }
         let program = pins.join(side.program);
         if !program.exists() {
             continue;
         }
-        // What is left of a namespace that is gone has no interfaces any more.
-        if pins.file_name().is_some_and(|name| name.to_str() == current_inode().ok().as_deref()) {
+        // Where there are links there are no filters; what is left of a namespace that is gone has no interfaces.
+        if links.is_empty()
+            && pins.file_name().is_some_and(|name| name.to_str() == current_inode().ok().as_deref())
+        {
             for interface in rtnetlink::interfaces().context("list network interfaces")? {
                 // Most kernels have links instead, and no filter.
                 drop(side.filter(&interface));
