@@ -77,8 +77,10 @@ pub(crate) fn packet() -> Option<&'static mut Packet> {
 #[inline(always)]
 fn segment(skb: *mut __sk_buff, service: u32) -> i32 {
     let Some(packet) = packet() else { return NEXT };
-    // Where interfaces are stacked (a VLAN on a card, a card in a bridge), a packet comes by again.
-    if !field!(skb, __bindgen_anon_2.sk).is_null() {
+    // Where interfaces are stacked (a VLAN on a card, a card in a bridge), a packet comes by again, with the listener
+    // that it was given to. From another namespace of this host it comes with the client's socket.
+    let given_to = field!(skb, __bindgen_anon_2.sk);
+    if !given_to.is_null() && field!(given_to, state) == BPF_TCP_LISTEN {
         return NEXT;
     }
     let first = is_first(packet);
