@@ -164,14 +164,15 @@ fn datagram(skb: *mut __sk_buff, service: u32) -> i32 {
 #[inline(never)]
 extern "C" fn resume(ctx: *mut __sk_buff, service: u32) -> u32 {
     let Some(packet) = packet() else { return 0 };
-    let requests = packet.tuple.flow_key();
-    let Some(flow) = FLOWS.get_ptr_mut(requests) else { return 0 };
+    // One key for both directions: two take more stack than Linux 5.10 leaves.
+    let mut key = packet.tuple.flow_key();
+    let Some(flow) = FLOWS.get_ptr_mut(key) else { return 0 };
     // SAFETY: an entry that is evicted meanwhile is another flow's, whose time is then a little wrong.
     let flow = unsafe { &mut *flow };
     let now = pick::now();
-    let replies = FlowKey { local_port: flow.port as u16, direction: FlowKey::REPLIES, ..requests };
+    (key.local_port, key.direction) = (flow.port as u16, FlowKey::REPLIES);
     // SAFETY: as above.
-    let answered = FLOWS.get_ptr_mut(replies).map(|reply| unsafe { &mut *reply });
+    let answered = FLOWS.get_ptr_mut(key).map(|reply| unsafe { &mut *reply });
     let seen = answered.as_ref().map_or(0, |reply| reply.seen);
     // Another CPU may have seen a reply since this one looked at the clock.
     let idle = now.saturating_sub(if seen > flow.seen { seen } else { flow.seen });
@@ -183,7 +184,7 @@ extern "C" fn resume(ctx: *mut __sk_buff, service: u32) -> u32 {
     }
     flow.seen = now;
     // The pair may have been evicted, or be another service's flow to the same instance from the same client.
-    if answered.is_none_or(|reply| reply.port != u32::from(requests.local_port)) {
+    if answered.is_none_or(|reply| reply.port != u32::from(packet.tuple.local_port)) {
         note(ctx, service);
     }
     1
@@ -252,8 +253,14 @@ impl Hook for __sk_buff {
     }
 
     #[inline(always)]
+    fn offer_turn(this: *mut Self, service: u32, first: u32) -> u64 {
+        offer_packet_turn(this, service, first)
+    }
+
+    #[inline(always)]
     fn offer_all(this: *mut Self, service: u32, hash: u64) -> u64 {
-        offer_packet_all(this, service, hash)
+        // A function of its own would take stack that there is not.
+        pick::offer_all(this, service, hash)
     }
 
     #[inline(always)]
@@ -282,7 +289,7 @@ impl Hook for __sk_buff {
     }
 }
 
-pick::walk!(__sk_buff: offer_packet_rest offer_packet_all offer_packet_block offer_packet_other preferred_packet burden_packet remember_packet);
+pick::walk!(__sk_buff: offer_packet_rest offer_packet_turn offer_packet_block offer_packet_other preferred_packet burden_packet remember_packet);
 
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -64,6 +64,11 @@ impl Hook for bpf_sk_lookup {
     }
 
     #[inline(always)]
+    fn offer_turn(this: *mut Self, service: u32, first: u32) -> u64 {
+        offer_turn(this, service, first)
+    }
+
+    #[inline(always)]
     fn offer_all(this: *mut Self, service: u32, hash: u64) -> u64 {
         offer_all(this, service, hash)
     }
@@ -94,7 +99,13 @@ impl Hook for bpf_sk_lookup {
     }
 }
 
-pick::walk!(bpf_sk_lookup: offer_rest offer_all offer_block offer_other preferred burden remember);
+pick::walk!(bpf_sk_lookup: offer_rest offer_turn offer_block offer_other preferred burden remember);
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn offer_all(ctx: *mut bpf_sk_lookup, service: u32, hash: u64) -> u64 {
+    pick::offer_all(ctx, service, hash)
+}
 
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -65,6 +65,8 @@ pub(crate) trait Hook {
     fn offer(this: *mut Self, service: u32, instance: u32, mode: u32) -> u32;
     /// [`offer_rest`].
     fn offer_rest(this: *mut Self, service: u32, hash: u64, first: u32, full: u32) -> u32;
+    /// [`offer_turn`].
+    fn offer_turn(this: *mut Self, service: u32, first: u32) -> u64;
     /// [`offer_all`].
     fn offer_all(this: *mut Self, service: u32, hash: u64) -> u64;
     /// [`offer_block`].
@@ -123,14 +125,10 @@ pub(crate) fn offer_rest<H: Hook>(hook: *mut H, service: u32, hash: u64, first: 
     let mut last_resort = full;
     if table.policy == POLICY_ROUND_ROBIN && !is_flooded(service) && H::is_first(hook) {
         for _ in 0..LATER_TURNS {
-            let instance = next_turn(service, table);
-            if instance == 0 || instance == first {
-                continue;
-            }
-            match H::offer(hook, service, instance, mode) {
-                outcome::TAKEN => return outcome::TAKEN,
-                outcome::FULL if last_resort == 0 => last_resort = instance,
-                _ => {}
+            match H::offer_turn(hook, service, first) {
+                BLOCK_TAKEN => return outcome::TAKEN,
+                0 => {}
+                full => last_resort = full as u32,
             }
         }
     }
@@ -159,6 +157,22 @@ pub(crate) fn offer_rest<H: Hook>(hook: *mut H, service: u32, hash: u64, first: 
         return outcome::ABSENT;
     }
     H::offer(hook, service, last_resort, mode | mode::EVEN_FULL)
+}
+
+/// Takes the next turn and offers it to who has it, unless that is `first`, who had it before. Answers as [`offer_other`]
+/// does.
+#[inline(always)]
+pub(crate) fn offer_turn<H: Hook>(hook: *mut H, service: u32, first: u32) -> u64 {
+    let Some(table) = SLOTS.get_value(service, &0) else { return 0 };
+    let instance = next_turn(service, table);
+    if instance == 0 || instance == first {
+        return 0;
+    }
+    match H::offer(hook, service, instance, mode::WATCH) {
+        outcome::TAKEN => BLOCK_TAKEN,
+        outcome::FULL => u64::from(instance),
+        _ => 0,
+    }
 }
 
 /// Members that one call of [`offer_block`] walks over.
@@ -436,7 +450,7 @@ pub(crate) fn count(service: u32, instance: u32, change: impl FnOnce(&mut Counte
 
 /// Makes the functions of [`Hook`] that are the same for every hook, each a function of its own for the verifier.
 macro_rules! walk {
-    ($context:ty: $rest:ident $all:ident $block:ident $other:ident $preferred:ident $burden:ident $remember:ident) => {
+    ($context:ty: $rest:ident $turn:ident $block:ident $other:ident $preferred:ident $burden:ident $remember:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $rest(ctx: *mut $context, service: u32, hash: u64, first: u32, full: u32) -> u32 {
@@ -445,8 +459,8 @@ macro_rules! walk {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $all(ctx: *mut $context, service: u32, hash: u64) -> u64 {
-            $crate::pick::offer_all(ctx, service, hash)
+        extern "C" fn $turn(ctx: *mut $context, service: u32, first: u32) -> u64 {
+            $crate::pick::offer_turn(ctx, service, first)
         }
 
         #[unsafe(no_mangle)]

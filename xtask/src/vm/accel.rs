@@ -59,7 +59,7 @@ fn kvm_works() -> Result<bool> {
     firmware[start..start + FIRMWARE.len()].copy_from_slice(&FIRMWARE);
     let firmware = Memory::holding("firmware", &firmware)?;
     let mut qemu = qemu::command(KVM);
-    qemu.args(["-device", "isa-debug-exit", "-bios"]).arg(firmware.path());
+    qemu.args(["-device", "isa-debug-exit,iobase=0xf4", "-bios"]).arg(firmware.path());
     // What goes wrong is no news.
     qemu.stderr(Stdio::null());
     let ended = Running::start(&mut qemu)?.wait(Duration::from_secs(2))?;
