@@ -44,7 +44,7 @@ fn command(random: &mut Random) -> String {
                 "[fd00:1::1]:81/tcp",
                 "8003/tcp",
             ]);
-            let policy = random.pick(&["random", "round-robin", "sticky", "magic"]);
+            let policy = random.pick(&["random", "random", "round-robin", "magic"]);
             let other = random.pick(&PORTS);
             let weight = random.below(4);
             format!("attach {service} {listen} to {port}*{weight} {other} --policy {policy}")

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// The kernels to run on
     #[arg(value_enum, default_values_t = [Kernel::V5_10, Kernel::Newest])]
     kernels: Vec<Kernel>,
-    /// Run the few tests that CI runs
+    /// Run the few tests that say most about a kernel
     #[arg(long, conflicts_with = "filter")]
     quick: bool,
     /// Run a shell command instead of the tests

@@ -1,4 +1,4 @@
-//! The tests that CI runs on every kernel. All of them take more than an hour where the processor is emulated; these take
+//! A few tests that say most about a kernel. All of them take more than an hour where the processor is emulated; these take
 //! two to three minutes, and use what kernels differ in: what the verifier takes, hooks, helpers, links, socket maps.
 
 use std::path::Path;
