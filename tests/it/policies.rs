@@ -193,7 +193,8 @@ fn least_backlog_leaves_out_who_does_not_accept(engine: Engine) {
     });
     for family in Family::BOTH {
         let answers = in_turn(&host.lan.client, host.lan.at(family, SERVICE), 300);
-        assert_eq!(count(answers).keys().copied().collect::<Vec<_>>(), [8002, 8003, 8004]);
+        // Of those with empty queues, one that somebody else still holds a connection to has a longer wait than others.
+        assert!(!count(answers).contains_key(&8001));
     }
     daemons[0].resume();
     wait_until("8001 accepts", SOON, || {
