@@ -1,9 +1,9 @@
 //! Keys and values of the maps.
 
-use crate::maps::{MAX_INSTANCES, MAX_SERVICES};
+use crate::maps::{MAX_INSTANCES, MAX_SERVICES, MAX_TABLES};
 
 /// Changes with every layout or meaning in this crate; a command that finds another version pinned leaves it alone.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Entries of a slot table. 16 bits of hash pick one, so a 64-bit hash names four.
 pub const SLOTS: usize = 1 << 16;
@@ -79,12 +79,10 @@ pub struct ServiceKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Index into `slots`, or [`Service::GUARD`].
+    /// Index into `current`, or [`Service::GUARD`].
     pub index: u32,
     /// [`HOOK_SK_LOOKUP`] or [`HOOK_TC`].
     pub hook: u32,
-    /// Of the plan that the slot table holds; one that differs from the wanted plan's is built anew.
-    pub fingerprint: u64,
 }
 
 impl Service {
@@ -92,7 +90,37 @@ impl Service {
     pub const GUARD: u32 = u32::MAX;
 }
 
-/// All that a pick needs to know of one service. It is never changed, only replaced.
+/// Which slot table a service goes by: one number, so that it changes in one step.
+///
+/// The lower 16 bits are the table's index into `slots`, 0 for none. Above them are 48 bits of the fingerprint of the
+/// plan that the table was made from: one that differs from the wanted plan's is made anew.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Current(pub u64);
+
+impl Current {
+    const TABLE: u64 = 0xffff;
+
+    /// A table, and what it was made from.
+    #[must_use]
+    pub const fn new(table: u16, fingerprint: u64) -> Self {
+        Self(fingerprint & !Self::TABLE | table as u64)
+    }
+
+    /// Index into `slots`; 0 for none.
+    #[must_use]
+    pub const fn table(self) -> u32 {
+        (self.0 & Self::TABLE) as u32
+    }
+
+    /// Whether the table was made from the plan of this fingerprint.
+    #[must_use]
+    pub const fn is_of(self, fingerprint: u64) -> bool {
+        self.table() != 0 && self.0 & !Self::TABLE == fingerprint & !Self::TABLE
+    }
+}
+
+/// All that a pick needs to know of one service. It is written only while no program can see it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
@@ -295,7 +323,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Not an index of `slots`.
+    /// Not an index of a service.
     pub const UNCOUNTED: u32 = u32::MAX;
 }
 
@@ -456,7 +484,8 @@ impl Register {
 const _: () = {
     assert!(size_of::<Settings>() == 32);
     assert!(size_of::<ServiceKey>() == 20);
-    assert!(size_of::<Service>() == 16);
+    assert!(size_of::<Service>() == 8);
+    assert!(size_of::<Current>() == 8 && MAX_TABLES as u64 <= Current::TABLE);
     assert!(size_of::<Table>() == 40 + 6 * MAX_MEMBERS + 2 * SLOTS);
     assert!(size_of::<Instance>() == 28);
     assert!(size_of::<ListenerKey>() == 8);
@@ -482,8 +511,8 @@ const _: () = {
 #[cfg(feature = "user")]
 mod pod {
     use super::{
-        CounterKey, Counters, Flow, FlowKey, Instance, ListenerKey, Load, Offsets, Owner, Pending, PortKey,
-        Service, ServiceKey, Settings, Table, Turn,
+        CounterKey, Counters, Current, Flow, FlowKey, Instance, ListenerKey, Load, Offsets, Owner, Pending,
+        PortKey, Service, ServiceKey, Settings, Table, Turn,
     };
 
     macro_rules! plain_data {
@@ -496,7 +525,7 @@ mod pod {
     }
 
     plain_data!(
-        CounterKey Counters Flow FlowKey Instance ListenerKey Load Offsets Owner Pending PortKey Service
+        CounterKey Counters Current Flow FlowKey Instance ListenerKey Load Offsets Owner Pending PortKey Service
         ServiceKey Settings Table Turn
     );
 }

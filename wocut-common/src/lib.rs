@@ -4,7 +4,8 @@
 //! |---|---|---|---|---|
 //! | `settings` | 0 | [`Settings`] | loader | picks |
 //! | `services` | [`ServiceKey`] | [`Service`] | commands | picks, `account`, `explain` |
-//! | `slots` | service index | a map that holds one [`Table`] | commands | picks |
+//! | `current` | service index | [`Current`] | commands | picks |
+//! | `slots` | [`Current::table`] | a map that holds one [`Table`] | commands | picks |
 //! | `turns` | service index | [`Turn`] | picks | picks |
 //! | `pending` | [`FlowKey`] | [`Pending`] | picks | picks |
 //! | `flows` | [`FlowKey`] | [`Flow`] | ingress, egress | ingress, egress, commands |
@@ -24,8 +25,8 @@ pub mod maps;
 pub mod pick;
 
 pub use abi::{
-    ABI_VERSION, Candidate, CounterKey, Counters, Explain, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Flow, FlowKey,
-    HOOK_SK_LOOKUP, HOOK_TC, Instance, InstanceIds, ListenerKey, Load, MAX_MEMBERS, MAX_SHARED,
+    ABI_VERSION, Candidate, CounterKey, Counters, Current, Explain, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Flow,
+    FlowKey, HOOK_SK_LOOKUP, HOOK_TC, Instance, InstanceIds, ListenerKey, Load, MAX_MEMBERS, MAX_SHARED,
     ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, Offsets, Owner, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN,
     POLICY_RANDOM, POLICY_ROUND_ROBIN, POLICY_STICKY, PROTOCOL_TCP, PROTOCOL_UDP, Pending, PortKey, Register,
     SLOTS, Scanned, Service, ServiceKey, Settings, Table, Turn,

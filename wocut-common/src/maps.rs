@@ -4,7 +4,9 @@
 pub const SETTINGS: &str = "settings";
 /// What is listened on, and for which service.
 pub const SERVICES: &str = "services";
-/// One slot table a service, swapped as a whole.
+/// Which slot table each service goes by.
+pub const CURRENT: &str = "current";
+/// The slot tables, those of services and spare ones.
 pub const SLOTS: &str = "slots";
 /// One record an instance, for people and their tools.
 pub const INSTANCES: &str = "instances";
@@ -27,11 +29,14 @@ pub const PENDING: &str = "pending";
 pub const FLOWS: &str = "flows";
 
 /// Every map that is always pinned under its name.
-pub const PINNED: [&str; 11] =
-    [SETTINGS, SERVICES, SLOTS, INSTANCES, LISTENERS, PORTS, OWNERS, COUNTERS, TURNS, LOADS, PENDING];
+pub const PINNED: [&str; 12] = [
+    SETTINGS, SERVICES, CURRENT, SLOTS, INSTANCES, LISTENERS, PORTS, OWNERS, COUNTERS, TURNS, LOADS, PENDING,
+];
 
 /// Services in one network namespace.
 pub const MAX_SERVICES: usize = 1024;
+/// Slot tables. Index 0 stays empty.
+pub const MAX_TABLES: usize = MAX_SERVICES + 128;
 /// LISTENs of all services, each address family counted, and guarded ports.
 pub const MAX_LISTENS: usize = 4 * MAX_SERVICES + 2 * MAX_INSTANCES;
 /// Instances of all services in one network namespace.

@@ -15,10 +15,11 @@ use crate::{
     ingress::{NEXT, listener, offer_datagram, packet},
     kernel::{self, Tuple, field, raw, words},
     lookup,
-    maps::{FLOWS, PACKET, SLOTS, TURNS},
+    maps::{FLOWS, PACKET, TURNS},
     packet::Packet,
     pick::{
         LATER_TURNS, choices, goes_by_state, hash, is_flooded, least, member_at, outcome, recall, service_of,
+        table,
     },
 };
 
@@ -57,7 +58,7 @@ fn read(ctx: &TcContext) -> Option<Service> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn candidate(ctx: *mut __sk_buff, service: u32, hook: u32, n: u32) -> u32 {
-    let (Some(table), Some(packet)) = (SLOTS.get_value(service, &0), packet()) else { return 0 };
+    let (Some(table), Some(packet)) = (table(service), packet()) else { return 0 };
     let hash = hash(table, &packet.tuple);
     let by_turn = table.policy == POLICY_ROUND_ROBIN && !is_flooded(service);
     let instance = match n {

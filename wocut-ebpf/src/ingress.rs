@@ -20,7 +20,7 @@ use wocut_common::{
 use crate::{
     icmp::translate_error,
     kernel::{self, AF_INET, AF_INET6, LOOPBACK, Tuple, field, raw},
-    maps::{FLOWS, INSTANCES, PACKET, SLOTS},
+    maps::{FLOWS, INSTANCES, PACKET},
     packet::{Packet, Side, flags},
     pick::{self, Hook, NOBODY, mode, outcome},
 };
@@ -96,7 +96,7 @@ fn segment(skb: *mut __sk_buff, service: u32) -> i32 {
     if is_for_this_host(skb) == 0 {
         return NEXT;
     }
-    let Some(table) = SLOTS.get_value(service, &0) else { return NEXT };
+    let Some(table) = pick::table(service) else { return NEXT };
     if pick::pick(skb, service, table) || table.on_empty != ON_EMPTY_DROP {
         // What is to be refused goes on to `lookup`, which the kernel asks next.
         return NEXT;
@@ -145,7 +145,7 @@ fn datagram(skb: *mut __sk_buff, service: u32) -> i32 {
         if is_for_this_host(skb) == 0 {
             return NEXT;
         }
-        let Some(table) = SLOTS.get_value(service, &0) else { return NEXT };
+        let Some(table) = pick::table(service) else { return NEXT };
         if !pick::pick(skb, service, table) {
             return if table.on_empty == ON_EMPTY_DROP { TC_ACT_SHOT } else { NEXT };
         }
@@ -295,7 +295,7 @@ pick::walk!(__sk_buff: offer_packet_rest offer_packet_turn offer_packet_block of
 #[inline(never)]
 extern "C" fn hash_packet(ctx: *mut __sk_buff, service: u32) -> u64 {
     let _used = field!(ctx, len);
-    let (Some(table), Some(packet)) = (SLOTS.get_value(service, &0), packet()) else { return 0 };
+    let (Some(table), Some(packet)) = (pick::table(service), packet()) else { return 0 };
     pick::hash(table, &packet.tuple)
 }
 

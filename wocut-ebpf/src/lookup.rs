@@ -11,7 +11,7 @@ use wocut_common::{FAMILY_V4, FAMILY_V6, HOOK_SK_LOOKUP, ListenerKey, ON_EMPTY_R
 
 use crate::{
     kernel::{self, AF_INET, Tuple, field, raw},
-    maps::{LISTENERS, SLOTS},
+    maps::LISTENERS,
     pick::{self, Hook, NOBODY, mode, outcome},
 };
 
@@ -25,7 +25,7 @@ pub(crate) fn lookup(ctx: &SkLookupContext) -> u32 {
         let here = tuple.is_from_here() || kernel::is_loopback(lookup);
         return if here { sk_action::SK_PASS } else { sk_action::SK_DROP };
     }
-    let Some(table) = SLOTS.get_value(service.index, &0) else { return sk_action::SK_PASS };
+    let Some(table) = pick::table(service.index) else { return sk_action::SK_PASS };
     // What `ingress` has given to an instance is not looked up any more.
     let served = service.hook == HOOK_SK_LOOKUP && pick::pick(lookup, service.index, table);
     if served || table.on_empty != ON_EMPTY_REJECT { sk_action::SK_PASS } else { sk_action::SK_DROP }

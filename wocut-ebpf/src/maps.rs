@@ -2,14 +2,17 @@
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
+    bindings::{BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
     btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, SockHash},
     macros::btf_map,
 };
 use wocut_common::{
-    CounterKey, Counters, Flow, FlowKey, Instance, InstanceIds, ListenerKey, Load, Offsets, Owner, Pending,
-    PortKey, Service, ServiceKey, Settings, Table, Turn,
-    maps::{MAX_COUNTERS, MAX_INSTANCES, MAX_LISTENERS, MAX_LISTENS, MAX_PENDING, MAX_PORTS, MAX_SERVICES},
+    CounterKey, Counters, Current, Flow, FlowKey, Instance, InstanceIds, ListenerKey, Load, Offsets, Owner,
+    Pending, PortKey, Service, ServiceKey, Settings, Table, Turn,
+    maps::{
+        MAX_COUNTERS, MAX_INSTANCES, MAX_LISTENERS, MAX_LISTENS, MAX_PENDING, MAX_PORTS, MAX_SERVICES,
+        MAX_TABLES,
+    },
 };
 
 use crate::packet::Packet;
@@ -22,8 +25,12 @@ pub(crate) static SETTINGS: Array<Settings, 1> = Array::new();
 #[btf_map(name = "services")]
 pub(crate) static SERVICES: HashMap<ServiceKey, Service, MAX_LISTENS, NO_PREALLOC> = HashMap::new();
 
+/// Shared with processes, which change a row by one store.
+#[btf_map(name = "current")]
+pub(crate) static CURRENT: Array<Current, MAX_SERVICES, { BPF_F_MMAPABLE as usize }> = Array::new();
+
 #[btf_map(name = "slots")]
-pub(crate) static SLOTS: ArrayOfMaps<Array<Table, 1>, MAX_SERVICES> = ArrayOfMaps::new();
+pub(crate) static SLOTS: ArrayOfMaps<Array<Table, 1>, MAX_TABLES> = ArrayOfMaps::new();
 
 #[btf_map(name = "instances")]
 pub(crate) static INSTANCES: HashMap<u32, Instance, MAX_INSTANCES, NO_PREALLOC> = HashMap::new();

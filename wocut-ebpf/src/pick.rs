@@ -14,7 +14,7 @@ use wocut_common::{
 
 use crate::{
     kernel::{self, Tuple, cookies},
-    maps::{COUNTERS, LOADS, PENDING, SERVICES, SETTINGS, SLOTS, TURNS},
+    maps::{COUNTERS, CURRENT, LOADS, PENDING, SERVICES, SETTINGS, SLOTS, TURNS},
 };
 
 /// What became of offering the connection to one instance.
@@ -120,7 +120,7 @@ pub(crate) fn pick<H: Hook>(hook: *mut H, service: u32, table: &Table) -> bool {
 /// the first that was full.
 #[inline(always)]
 pub(crate) fn offer_rest<H: Hook>(hook: *mut H, service: u32, hash: u64, first: u32, full: u32) -> u32 {
-    let Some(table) = SLOTS.get_value(service, &0) else { return outcome::ABSENT };
+    let Some(table) = table(service) else { return outcome::ABSENT };
     let mode = mode::WATCH;
     let mut last_resort = full;
     if table.policy == POLICY_ROUND_ROBIN && !is_flooded(service) && H::is_first(hook) {
@@ -163,7 +163,7 @@ pub(crate) fn offer_rest<H: Hook>(hook: *mut H, service: u32, hash: u64, first: 
 /// does.
 #[inline(always)]
 pub(crate) fn offer_turn<H: Hook>(hook: *mut H, service: u32, first: u32) -> u64 {
-    let Some(table) = SLOTS.get_value(service, &0) else { return 0 };
+    let Some(table) = table(service) else { return 0 };
     let instance = next_turn(service, table);
     if instance == 0 || instance == first {
         return 0;
@@ -221,7 +221,7 @@ pub(crate) fn offer_block<H: Hook>(hook: *mut H, service: u32, hash: u64, from: 
 /// which had it before. Answers as [`offer_block`] does.
 #[inline(always)]
 pub(crate) fn offer_other<H: Hook>(hook: *mut H, service: u32, hash: u64, n: u32) -> u64 {
-    let Some(table) = SLOTS.get_value(service, &0) else { return 0 };
+    let Some(table) = table(service) else { return 0 };
     let choices = choices(table, hash);
     let member = (choices[0] + n) & table.mask;
     if n > table.mask {
@@ -244,7 +244,7 @@ const RECALLED: u64 = 1 << 32;
 /// The instance to offer it to before the hash has its say; 0 if there is none.
 #[inline(always)]
 pub(crate) fn preferred<H: Hook>(hook: *mut H, service: u32, hash: u64) -> u64 {
-    let Some(table) = SLOTS.get_value(service, &0) else { return 0 };
+    let Some(table) = table(service) else { return 0 };
     let Some(remembered) = TURNS.get(service).map(|turn| turn.remembered) else { return 0 };
     let now = now();
     if now - remembered < MEMORY
@@ -312,7 +312,7 @@ pub(crate) fn least<H: Hook>(hook: *mut H, service: u32, table: &Table, hash: u6
 /// connections. [`NOBODY`] if it cannot take one more.
 #[inline(always)]
 pub(crate) fn burden<H: Hook>(hook: *mut H, service: u32, member: u32) -> u64 {
-    let Some(table) = SLOTS.get_value(service, &0) else { return NOBODY };
+    let Some(table) = table(service) else { return NOBODY };
     let member = member as usize % MAX_MEMBERS;
     let (instance, weight) = (table.members[member], u64::from(table.weights[member]));
     let busy = H::busy(hook, instance);
@@ -365,6 +365,14 @@ pub(crate) fn remember<H: Hook>(hook: *mut H, service: u32, instance: u32, mode:
         // SAFETY: as above.
         unsafe { (*turn).remembered = now };
     }
+}
+
+/// The slot table that a service goes by now.
+#[inline(always)]
+pub(crate) fn table(service: u32) -> Option<&'static Table> {
+    // SAFETY: entries of an array stay; a process may write a new number at any time, in one store.
+    let current = unsafe { CURRENT.get_ptr(service)?.read_volatile() };
+    SLOTS.get_value(current.table(), &0)
 }
 
 /// Nanoseconds since boot.

@@ -195,21 +195,17 @@ impl Host {
             service.eligible().map(|instance| (instance.id, instance.spec.weight.get())).collect()
         };
         let mut wanted = self.wanted()?;
-        let changed = |name: &Name, now: &Service| {
-            before.services.get(name).is_some_and(|old| shares(old) != shares(now))
-        };
-        if !wanted.services.iter().any(|(name, service)| changed(name, service)) {
-            return Ok(());
-        }
-        let observed = self.observe(&wanted)?;
-        for ((name, service), seen) in wanted.services.iter_mut().zip(observed) {
-            if changed(name, service) {
-                for (instance, seen) in service.instances.iter_mut().zip(seen.instances) {
-                    instance.picked_before = seen.picked.unwrap_or(0);
+        let mut changed = false;
+        for (name, service) in &mut wanted.services {
+            if before.services.get(name).is_some_and(|old| shares(old) != shares(service)) {
+                changed = true;
+                let picked = self.engine(service.engine).picked(name, service)?;
+                for (instance, picked) in service.instances.iter_mut().zip(picked) {
+                    instance.picked_before = picked.unwrap_or(0);
                 }
             }
         }
-        self.write(&wanted)
+        if changed { self.write(&wanted) } else { Ok(()) }
     }
 
     /// What the kernel says of the wanted services, in their order.
@@ -238,6 +234,13 @@ impl Host {
         let wanted = self.wanted()?;
         let context = || format!("end the open connections of {name}");
         self.engine(service.engine).kill(service, &others(&wanted, name, service)).with_context(context)
+    }
+
+    /// Waits until every pick that was under way has ended: see [`Engine::settle`].
+    pub fn settle<'a>(&self, services: impl Iterator<Item = &'a Service>) -> anyhow::Result<()> {
+        let engines: BTreeSet<EngineKind> = services.map(|service| service.engine).collect();
+        let mut engines = engines.into_iter().map(|kind| self.engine(kind));
+        engines.try_for_each(|engine| engine.settle()).context("wait for picks that are under way")
     }
 
     /// The engine that [`choose`](Self::choose) tries first.

@@ -214,6 +214,7 @@ impl Report<'_> {
         who: impl Fn(&Wanted) -> Result<Leaving, ChangeError>,
     ) -> anyhow::Result<()> {
         let names = leaving.names();
+        host.settle(leaving.0.iter().map(|(_, service)| service))?;
         let mut left = match flags.wait(host, interrupt, leaving, who)? {
             Waited::Over(left) => left,
             Waited::Interrupted(left) => {

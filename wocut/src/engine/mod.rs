@@ -8,7 +8,8 @@ use crate::model::{Name, Service};
 /// What an engine can do with the services that it carries.
 pub trait Engine {
     /// Makes the kernel hold exactly these services of this engine, whatever it held before; with none, leaves
-    /// nothing behind. Each service changes in one step. Open connections stay.
+    /// nothing behind. Each service changes in one step. Open connections stay, and a pick that is under way may end
+    /// as if before: see [`settle`](Self::settle).
     ///
     /// Returns warnings: what could not be done for single instances or families.
     fn apply(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>>;
@@ -19,6 +20,12 @@ pub trait Engine {
     /// What the kernel says of these services, in their order.
     fn observe(&self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>>;
 
+    /// How often each instance of a service was picked, in their order. `None`: this engine cannot know.
+    fn picked(&self, name: &Name, service: &Service) -> anyhow::Result<Vec<Option<u64>>> {
+        let seen = self.observe(&[(name, service)])?;
+        Ok(seen.into_iter().flat_map(|service| service.instances).map(|instance| instance.picked).collect())
+    }
+
     /// How many connections are open that clients made to the service and that went to one of the instances it has
     /// here, which may be some of its own, or have been removed since. A handshake is none yet, `TIME_WAIT` none any
     /// more. `others` are the engine's other services.
@@ -26,6 +33,11 @@ pub trait Engine {
 
     /// Ends those connections, each client with a reset, and no others. Returns how many.
     fn kill(&self, service: &Service, others: &[&Service]) -> anyhow::Result<usize>;
+
+    /// Waits until every pick that was under way has ended.
+    fn settle(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 /// What an engine knows of a service. `None`: this engine cannot know.

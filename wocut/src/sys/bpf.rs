@@ -10,28 +10,128 @@ use std::{
     path::Path,
 };
 
+use aya::Pod;
+
 const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_BTF_LOAD: libc::c_int = 18;
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
+const BPF_MAP_DELETE_BATCH: libc::c_int = 27;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
-/// Empties a place of an array of maps.
-pub fn delete_element(map: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+/// All rows of a hash map, in few calls. Linux 5.6.
+pub fn rows<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> {
+    let map = number(map)?;
+    let (mut rows, mut at, mut room) = (Vec::new(), None::<u32>, 256);
+    loop {
+        let (mut keys, mut values) = (Vec::<K>::with_capacity(room), Vec::<V>::with_capacity(room));
+        let mut next = 0u32;
+        let mut batch = Batch {
+            in_batch: at.as_ref().map_or(0, |at| std::ptr::from_ref(at) as u64),
+            out_batch: (&raw mut next) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: u32::try_from(room).map_err(io::Error::other)?,
+            map,
+            element_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: `batch` is the layout that the command reads and writes; keys and values have room for `count`, and the
+        // kernel knows their sizes by the map.
+        let read = unsafe { bpf_mut(BPF_MAP_LOOKUP_BATCH, &mut batch) };
+        let is_last = match read {
+            // One bucket has more rows than there is room for.
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                room *= 2;
+                continue;
+            }
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+            other => other.is_err(),
+        };
+        let count = usize::try_from(batch.count).map_err(io::Error::other)?.min(room);
+        // SAFETY: the kernel wrote so many, and a `Pod` may hold any bits.
+        unsafe {
+            keys.set_len(count);
+            values.set_len(count);
+        }
+        rows.extend(keys.into_iter().zip(values));
+        if is_last {
+            return Ok(rows);
+        }
+        at = Some(next);
+    }
+}
+
+/// `union bpf_attr` for commands on many rows at once.
+#[repr(C)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// Puts maps into places of an array of maps. When this returns, no program that began before still runs, so none sees
+/// what was there (`maybe_wait_bpf_programs`). From Linux 6.8 on the kernel waits once, before that once a map.
+pub fn put_maps(array: BorrowedFd<'_>, maps: &[(u32, BorrowedFd<'_>)]) -> io::Result<()> {
+    let indices: Vec<u32> = maps.iter().map(|(index, _)| *index).collect();
+    let maps = maps.iter().map(|(_, map)| number(*map)).collect::<io::Result<Vec<u32>>>()?;
+    each(array, &indices, Some(&maps))
+}
+
+/// Empties places of an array of maps, and waits as [`put_maps`] does.
+pub fn take_maps(array: BorrowedFd<'_>, indices: &[u32]) -> io::Result<()> {
+    each(array, indices, None)
+}
+
+/// Writes values under keys, or deletes the keys, all in one call where the kernel has that for arrays of maps
+/// (Linux 5.19).
+fn each(map: BorrowedFd<'_>, keys: &[u32], values: Option<&[u32]>) -> io::Result<()> {
     #[repr(C)]
     struct Element {
-        map_fd: u32,
+        map: u32,
         key: u64,
         value: u64,
         flags: u64,
     }
-    let attr = Element { map_fd: number(map)?, key: (&raw const index) as u64, value: 0, flags: 0 };
-    // SAFETY: `attr` is the layout that the command reads, and `key` points to a u32 that lives through the call.
-    unsafe { bpf(BPF_MAP_DELETE_ELEM, &attr) }.map(drop)
+    let value = |n: usize| values.map_or(0, |values| std::ptr::from_ref(&values[n]) as u64);
+    let (one, all) = match values {
+        Some(_) => (BPF_MAP_UPDATE_ELEM, BPF_MAP_UPDATE_BATCH),
+        None => (BPF_MAP_DELETE_ELEM, BPF_MAP_DELETE_BATCH),
+    };
+    let map = number(map)?;
+    if let [_, _, ..] = keys {
+        let mut batch = Batch {
+            in_batch: 0,
+            out_batch: 0,
+            keys: keys.as_ptr() as u64,
+            values: values.map_or(0, |values| values.as_ptr() as u64),
+            count: u32::try_from(keys.len()).map_err(io::Error::other)?,
+            map,
+            element_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: `batch` is the layout that the command reads and writes, and `keys` and `values` have `count` numbers.
+        if unsafe { bpf_mut(all, &mut batch) }.is_ok() {
+            return Ok(());
+        }
+    }
+    keys.iter().enumerate().try_for_each(|(n, key)| {
+        let attr = Element { map, key: std::ptr::from_ref(key) as u64, value: value(n), flags: 0 };
+        // SAFETY: `attr` is the layout that the command reads; key and value point to numbers that live through the call.
+        unsafe { bpf(one, &attr) }.map(drop)
+    })
 }
 
 /// Has a pinned link run another program from now on; no packet meets neither. Linux 5.7.

@@ -16,6 +16,8 @@ pub mod processes;
 pub mod readable;
 pub mod reserved_ports;
 pub mod rtnetlink;
+pub mod shared_array;
 mod sock_diag;
 pub mod sockets;
 pub mod tool;
+pub mod without_files;

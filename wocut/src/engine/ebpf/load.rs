@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, MapData},
@@ -21,20 +21,21 @@ use aya::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 use wocut_common::{ABI_VERSION, Settings, maps};
 
-use super::{offsets::KernelTypes, pins};
-use crate::sys::{bpf::update_link, bpffs, cgroup, netns::Netns};
+use super::{
+    offsets::KernelTypes,
+    pins,
+    tables::{self, Tables},
+};
+use crate::sys::{bpf::update_link, bpffs, cgroup, netns::Netns, without_files};
 
 /// The kernel half, built by `cargo xtask build` and checked in.
 static OBJECT: &[u8] = include_bytes_aligned!("wocut.bpf.o");
 
 /// Parses the object for the running kernel, with every map taken from its pin, or pinned if it is new.
 pub(super) fn object(pins: &Path, netns: &Netns, with_flows: bool) -> anyhow::Result<Ebpf> {
-    // Both read the kernel's type information, which takes 15 ms each.
-    let (mut loader, types) = thread::scope(|scope| {
-        let types = scope.spawn(KernelTypes::read);
-        let loader = EbpfLoader::new();
-        (loader, types.join().unwrap_or_default())
-    });
+    // aya would read the kernel's type information, for relocations that the object has none of: 20 to 30 ms.
+    let mut loader = without_files::run(EbpfLoader::new).context("prepare to load programs")?;
+    let types = KernelTypes::read();
     let (inode, has_interface) = (u32::try_from(netns.inode)?, u32::from(types.lookup_has_interface));
     loader.override_global("NETNS_INODE", &inode, true);
     loader.override_global("OFFSETS", &types.offsets, true);
@@ -82,11 +83,24 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     for (link, program) in [(pins::ACCOUNT_LINK, pins::ACCOUNT), (pins::LOOKUP_LINK, pins::LOOKUP)] {
         pins::expect_ours(&pins.join(link), &pins.join(program))?;
     }
+    tables::prepare(pins)?;
     let mut object = object(pins, netns, false)?;
     initialise(&mut object, netns)?;
-    load_register(&mut object, pins)?;
+    // The kernel checks programs, and waits for programs, 10 to 40 ms each.
+    let tables = pins.to_owned();
+    let tables = thread::spawn(move || Tables::open(&tables)?.reserve());
+    load_programs(&mut object, pins, netns)?;
+    match tables.join() {
+        Ok(reserved) => reserved.context("make slot tables"),
+        Err(_) => bail!("the thread that makes slot tables ended early"),
+    }
+}
 
-    let account: &mut SockOps = program(&mut object, pins::ACCOUNT)?;
+/// Loads and attaches the programs.
+fn load_programs(object: &mut Ebpf, pins: &Path, netns: &Netns) -> anyhow::Result<()> {
+    load_register(object, pins)?;
+
+    let account: &mut SockOps = program(object, pins::ACCOUNT)?;
     account.load().context("load program account")?;
     repin(pins, pins::ACCOUNT, |path| Ok(account.pin(path)?))?;
     let link = pins.join(pins::ACCOUNT_LINK);
@@ -102,7 +116,7 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
         link.pin(pins.join(pins::ACCOUNT_LINK)).context("pin the link of program account")?;
     }
 
-    let lookup: &mut SkLookup = program(&mut object, pins::LOOKUP)?;
+    let lookup: &mut SkLookup = program(object, pins::LOOKUP)?;
     lookup.load().context("load program lookup")?;
     repin(pins, pins::LOOKUP, |path| Ok(lookup.pin(path)?))?;
     let link = pins.join(pins::LOOKUP_LINK);

@@ -1,23 +1,23 @@
 //! The pinned maps, typed.
 
-use std::path::Path;
+use std::{collections::BTreeMap, os::fd::AsFd as _, path::Path};
 
 use anyhow::Context as _;
 use aya::{
     Pod,
-    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuHashMap, SockHash},
+    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuHashMap, SockHash},
 };
 use wocut_common::{
-    CounterKey, Counters, Instance, InstanceIds, ListenerKey, Load, PortKey, Service, ServiceKey, Table, maps,
+    CounterKey, Counters, Instance, InstanceIds, ListenerKey, Load, PortKey, Service, ServiceKey, maps,
 };
 
-/// One value, the slot table.
-pub(super) type TableMap = Array<MapData, Table>;
+use super::tables::Tables;
+use crate::sys;
 
 /// All maps that commands read and write.
 pub(super) struct Maps {
     pub(super) services: HashMap<MapData, ServiceKey, Service>,
-    pub(super) slots: ArrayOfMaps<MapData, TableMap>,
+    pub(super) tables: Tables,
     pub(super) instances: HashMap<MapData, u32, Instance>,
     pub(super) listeners: SockHash<MapData, ListenerKey>,
     pub(super) ports: HashMap<MapData, PortKey, InstanceIds>,
@@ -30,7 +30,7 @@ impl Maps {
     pub(super) fn open(pins: &Path) -> anyhow::Result<Self> {
         Ok(Self {
             services: open(pins, maps::SERVICES)?,
-            slots: open(pins, maps::SLOTS)?,
+            tables: Tables::open(pins)?,
             instances: open(pins, maps::INSTANCES)?,
             listeners: open(pins, maps::LISTENERS)?,
             ports: open(pins, maps::PORTS)?,
@@ -72,8 +72,7 @@ where
 }
 
 /// All rows of a map.
-pub(super) fn rows<K: Pod + Ord, V: Pod>(
-    map: &HashMap<MapData, K, V>,
-) -> anyhow::Result<std::collections::BTreeMap<K, V>> {
-    map.iter().collect::<Result<_, _>>().context("read a map")
+pub(super) fn rows<K: Pod + Ord, V: Pod>(map: &HashMap<MapData, K, V>) -> anyhow::Result<BTreeMap<K, V>> {
+    let rows = sys::bpf::rows(map.map().fd().as_fd()).context("read a map")?;
+    Ok(rows.into_iter().collect())
 }

@@ -1,7 +1,7 @@
 //! The eBPF engine: programs, links and maps pinned in the BPF file system, and nothing that needs to keep running.
 //!
-//! `load` brings the programs up, `rows` works out what the maps must hold, `sync` makes them hold it, `register`
-//! finds the listeners that were there before, `observe` reads counters, `connections` finds open ones,
+//! `load` brings the programs up, `rows` works out what the maps must hold, `sync` makes them hold it, `tables` swaps
+//! slot tables, `register` finds the listeners that were there before, `observe` reads counters, `connections` finds open ones,
 //! `trace` watches picks.
 
 mod connections;
@@ -16,12 +16,14 @@ mod pins;
 mod register;
 mod rows;
 mod sync;
+mod tables;
 mod tc;
 pub mod trace;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use wocut_common::CounterKey;
 
 pub use self::hook::SK_LOOKUP;
 pub use self::pins::{Foreign, OtherVersion, Running};
@@ -154,11 +156,21 @@ impl Engine for Ebpf<'_> {
         observe::observe(&maps, &self.pins, self.netns, services)
     }
 
+    fn picked(&self, _: &Name, service: &Service) -> anyhow::Result<Vec<Option<u64>>> {
+        let maps = maps::Maps::open(&self.pins).context("open the ebpf engine's maps")?;
+        let row = |instance| maps.count(CounterKey { service: service.index, instance });
+        service.instances.iter().map(|instance| Ok(row(instance.id)?.map(|row| row.picked))).collect()
+    }
+
     fn open(&self, service: &Service, _others: &[&Service]) -> anyhow::Result<usize> {
         connections::count(&self.pins, service)
     }
 
     fn kill(&self, service: &Service, _others: &[&Service]) -> anyhow::Result<usize> {
         connections::kill(&self.pins, service)
+    }
+
+    fn settle(&self) -> anyhow::Result<()> {
+        tables::Tables::open(&self.pins)?.settle()
     }
 }

@@ -13,7 +13,7 @@ use aya::{
 };
 use wocut_common::{ABI_VERSION, Settings, maps};
 
-use super::tc;
+use super::{tables, tc};
 use crate::sys::{
     bpf::{detach_link, pinned_program, program_name, target_of_link},
     netns::{Netns, current_inode},
@@ -102,7 +102,7 @@ pub(super) fn is_complete(pins: &Path, netns: &Netns) -> anyhow::Result<bool> {
     let is_there = |name: &str| pins.join(name).exists();
     let mut names = maps::PINNED.into_iter().chain([LOOKUP, ACCOUNT, LOOKUP_LINK, ACCOUNT_LINK]);
     let can_register = is_there(REGISTER) || is_there(SCAN);
-    Ok(settings.abi_version != 0 && can_register && names.all(is_there))
+    Ok(settings.abi_version != 0 && can_register && names.all(is_there) && tables::is_complete(pins))
 }
 
 fn settings(pins: &Path) -> anyhow::Result<Option<Settings>> {

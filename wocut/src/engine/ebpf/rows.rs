@@ -33,14 +33,13 @@ impl Rows {
         let mut rows = Self::default();
         let mut by_port: BTreeMap<u16, Vec<(u32, Option<IpAddr>)>> = BTreeMap::new();
         for (_, service) in services {
-            let fingerprint = fingerprint(service);
             for listen in &service.listen {
                 for address in listen.addresses() {
                     let (family, address) = family_and_bytes(Some(address));
                     let protocol = number(listen.protocol);
                     let key = ServiceKey { address, port: listen.port, family, protocol };
                     let hook = hooks.get(&service.index).copied().unwrap_or(HOOK_SK_LOOKUP);
-                    rows.services.insert(key, Service { index: service.index, hook, fingerprint });
+                    rows.services.insert(key, Service { index: service.index, hook });
                 }
             }
             if service.options.guard {
@@ -71,7 +70,7 @@ impl Rows {
             for address in place.addresses() {
                 let (family, address) = family_and_bytes(Some(address));
                 let key = ServiceKey { address, port: spec.port, family, protocol: number(*protocol) };
-                let guard = Service { index: Service::GUARD, hook: HOOK_SK_LOOKUP, fingerprint: 1 };
+                let guard = Service { index: Service::GUARD, hook: HOOK_SK_LOOKUP };
                 self.services.insert(key, guard);
             }
         }
@@ -149,7 +148,7 @@ pub(super) fn family_and_bytes(address: Option<IpAddr>) -> (u8, [u8; 16]) {
     }
 }
 
-/// Tells slot tables apart without reading them. Never 0, which marks a table that is being replaced.
+/// Tells slot tables apart without reading them.
 pub(super) fn fingerprint(service: &model::Service) -> u64 {
     let mut hasher = DefaultHasher::new();
     service.options.hash(&mut hasher);
@@ -157,7 +156,7 @@ pub(super) fn fingerprint(service: &model::Service) -> u64 {
         (instance.id, instance.spec.address, instance.spec.port, instance.spec.weight.get())
             .hash(&mut hasher);
     }
-    hasher.finish() | 1
+    hasher.finish()
 }
 
 /// The slot table of a service.

@@ -1,33 +1,30 @@
 //! Makes the maps hold what is wanted, whatever they held before.
 //!
 //! The order is what keeps every moment right for traffic: what a pick may lead to is there before it can be picked,
-//! and goes only when it cannot be picked any more. A slot table is swapped in one step, and the kernel returns from
-//! that when no program sees the old one. A service whose table is being swapped carries fingerprint 0, so a kill in
-//! between makes the next command build it again.
+//! and goes only when it cannot be picked any more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::fd::AsFd as _,
     path::Path,
 };
 
 use anyhow::Context as _;
-use aya::maps::{Map, MapData, MapError};
+use aya::maps::MapError;
 use wocut_common::{
     CounterKey, Counters, HOOK_SK_LOOKUP, Instance, InstanceIds, ListenerKey, Load, PortKey, Service,
-    ServiceKey, Table, maps,
+    ServiceKey,
 };
 
 use super::{
     hook,
-    maps::{Maps, TableMap, rows},
+    maps::{Maps, rows},
     register::{self, Registered},
-    rows::{Rows, table},
+    rows::{Rows, fingerprint, table},
     tc,
 };
 use crate::{
     model::{self, Name},
-    sys::{self, netns::Netns, rtnetlink::has_nat},
+    sys::{netns::Netns, rtnetlink::has_nat},
 };
 
 /// What the maps held before.
@@ -108,10 +105,14 @@ pub(super) fn sync(
             maps.services.insert(key, guard, 0).context("write map services")?;
         }
     }
-    for (_, service) in services {
-        swap_table(maps, service, &wanted, &before.services)?;
+    swap_tables(maps, services)?;
+    for (key, row) in wanted.services.iter().filter(|(_, row)| row.index != Service::GUARD) {
+        if before.services.get(key) != Some(row) {
+            maps.services.insert(key, row, 0).context("write map services")?;
+        }
     }
-    remove_rows(maps, pins, &wanted, &before)?;
+    remove_rows(maps, &wanted, &before)?;
+    maps.tables.keep(&services.iter().map(|(_, service)| service.index).collect())?;
     if !hook::wants_tc(services, &hooks) {
         tc::detach(pins)?;
     }
@@ -126,8 +127,10 @@ fn forget_strangers(maps: &mut Maps, wanted: &Rows, before: &mut Before) -> anyh
         (Some(old), Some(new)) => place(old) != place(new),
         _ => false,
     };
-    for key in maps.listening()?.iter().filter(|key| is_stranger(key.instance)) {
-        remove_listener(maps, *key)?;
+    if before.instances.keys().any(|id| is_stranger(*id)) {
+        for key in maps.listening()?.iter().filter(|key| is_stranger(key.instance)) {
+            remove_listener(maps, *key)?;
+        }
     }
     let is_old = |key: &CounterKey| key.instance == 0 && before.is_reused(key.service, wanted);
     let counters: Vec<CounterKey> =
@@ -170,53 +173,31 @@ fn add_rows(maps: &mut Maps, wanted: &Rows, before: &Before) -> anyhow::Result<(
     Ok(())
 }
 
-/// Replaces the slot table of a service if it is not the wanted one, and lists the service where it listens.
-fn swap_table(
-    maps: &mut Maps,
-    service: &model::Service,
-    wanted: &Rows,
-    before: &BTreeMap<ServiceKey, Service>,
-) -> anyhow::Result<()> {
-    let mine = || wanted.services.iter().filter(|(_, row)| row.index == service.index);
-    let is_built = mine().any(|(_, row)| before.values().any(|old| old == row));
-    if !is_built {
-        for (key, row) in
-            mine().filter(|(key, row)| before.get(key).is_some_and(|old| old.index == row.index))
-        {
-            let swapping = Service { fingerprint: 0, ..*row };
-            maps.services.insert(key, swapping, 0).context("write map services")?;
-        }
-        let size = u32::try_from(size_of::<Table>())?;
-        let inner = sys::bpf::create_array(size).context("create a slot table")?;
-        let mut inner: TableMap = Map::from_map_data(MapData::from_fd(inner)?)?.try_into()?;
-        inner.set(0, *table(service), 0).context("write a slot table")?;
-        maps.slots.set(service.index, &inner, 0).context("swap the slot table")?;
-    }
-    for (key, row) in mine().filter(|(key, row)| !is_built || before.get(key) != Some(row)) {
-        maps.services.insert(key, row, 0).context("write map services")?;
+/// Gives each service whose plan has changed a new slot table.
+fn swap_tables(maps: &mut Maps, services: &[(&Name, &model::Service)]) -> anyhow::Result<()> {
+    let changed = |service: &&model::Service| !maps.tables.is_current(service.index, fingerprint(service));
+    let changed: Vec<&model::Service> =
+        services.iter().map(|(_, service)| *service).filter(changed).collect();
+    for (n, service) in changed.iter().enumerate() {
+        let more = changed.len() - n - 1;
+        maps.tables.swap(service.index, fingerprint(service), &table(service), more)?;
     }
     Ok(())
 }
 
 /// Removes the rows of what is not wanted any more; nothing can pick it now.
-fn remove_rows(maps: &mut Maps, pins: &Path, wanted: &Rows, before: &Before) -> anyhow::Result<()> {
-    for key in maps.listening()?.iter().filter(|key| !wanted.instances.contains_key(&key.instance)) {
-        remove_listener(maps, *key)?;
-    }
-    for id in before.instances.keys().filter(|id| !wanted.instances.contains_key(id)) {
-        maps.instances.remove(id).context("remove a row of map instances")?;
-    }
-    let slots = MapData::from_pin(pins.join(maps::SLOTS)).context("open map slots")?;
-    for key in before.counters.difference(&wanted.counters) {
-        // The row of a service itself.
-        if key.instance == 0 {
-            match sys::bpf::delete_element(slots.fd().as_fd(), key.service) {
-                Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-                    return Err(error).context("remove a slot table");
-                }
-                _ => {}
-            }
+fn remove_rows(maps: &mut Maps, wanted: &Rows, before: &Before) -> anyhow::Result<()> {
+    let gone: Vec<u32> =
+        before.instances.keys().copied().filter(|id| !wanted.instances.contains_key(id)).collect();
+    if !gone.is_empty() {
+        for key in maps.listening()?.iter().filter(|key| !wanted.instances.contains_key(&key.instance)) {
+            remove_listener(maps, *key)?;
         }
+    }
+    for id in gone {
+        maps.instances.remove(&id).context("remove a row of map instances")?;
+    }
+    for key in before.counters.difference(&wanted.counters) {
         maps.counters.remove(key).context("remove a row of map counters")?;
     }
     Ok(())
@@ -258,8 +239,7 @@ pub(super) fn describe(
                 _ => {}
             }
         }
-        let mine = wanted.services.iter().filter(|(_, row)| row.index == service.index);
-        if mine.clone().any(|(key, row)| before.get(key) != Some(row)) {
+        if maps.is_none_or(|maps| !maps.tables.is_current(service.index, fingerprint(service))) {
             lines.push(format!(
                 "{name}: swap the slot table ({} instances can be picked)",
                 service.eligible().count()

@@ -1,0 +1,64 @@
+//! Values of the kernel's that a process writes in place.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    ptr::{self, NonNull},
+    slice,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// An array map of 64-bit numbers, made with `BPF_F_MMAPABLE` (Linux 5.5). A program sees a number before a store or
+/// after it, which `bpf(2)` does not promise: it copies values byte by byte.
+pub struct SharedArray {
+    start: NonNull<AtomicU64>,
+    len: usize,
+}
+
+impl SharedArray {
+    /// The first `len` values of the map.
+    pub fn map(map: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping, where the kernel likes; it refuses one that is longer than the map.
+        let start =
+            unsafe { libc::mmap(ptr::null_mut(), size(len), access, libc::MAP_SHARED, map.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { start, len })
+    }
+
+    /// Every value.
+    pub fn values(&self) -> impl Iterator<Item = u64> {
+        self.places().iter().map(|place| place.load(Ordering::Acquire))
+    }
+
+    /// One value; 0 behind the end.
+    pub fn get(&self, index: usize) -> u64 {
+        self.places().get(index).map_or(0, |place| place.load(Ordering::Acquire))
+    }
+
+    /// Replaces a value; what this process wrote before can be seen by who sees the new one.
+    pub fn set(&self, index: usize, value: u64) {
+        if let Some(place) = self.places().get(index) {
+            place.store(value, Ordering::Release);
+        }
+    }
+
+    fn places(&self) -> &[AtomicU64] {
+        // SAFETY: `map` made it so long, and it lives as long as `self`.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for SharedArray {
+    fn drop(&mut self) {
+        // SAFETY: this is what `map` made, and nobody has it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), size(self.len)) };
+    }
+}
+
+const fn size(len: usize) -> usize {
+    len * size_of::<u64>()
+}
