@@ -1,9 +1,9 @@
 //! The `sk_lookup` hook: picks a listener when the kernel looks for one.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr::null_mut};
 
 use aya_ebpf::{
-    bindings::{bpf_sk_lookup, sk_action},
+    bindings::{BPF_TCP_LISTEN, bpf_sk_lookup, bpf_sock, sk_action},
     helpers::{bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release},
     programs::SkLookupContext,
 };
@@ -164,5 +164,12 @@ fn family(ctx: *const bpf_sk_lookup) -> u16 {
 pub(crate) fn listener(key: &ListenerKey) -> *mut c_void {
     let map = core::ptr::from_ref(&LISTENERS).cast_mut().cast();
     // SAFETY: the helper reads one key.
-    unsafe { bpf_map_lookup_elem(map, core::ptr::from_ref(key).cast()) }
+    let socket = unsafe { bpf_map_lookup_elem(map, core::ptr::from_ref(key).cast()) };
+    // One that was shut (`shutdown(2)`) is in the map still, and Linux before 5.16 lets it be assigned.
+    if !socket.is_null() && field!(socket.cast::<bpf_sock>(), state) != BPF_TCP_LISTEN {
+        // SAFETY: releases the reference that the lookup took.
+        unsafe { bpf_sk_release(socket) };
+        return null_mut();
+    }
+    socket
 }

@@ -14,7 +14,7 @@ use crate::{
     maps::LISTENERS,
 };
 
-const EEXIST: i64 = 17;
+const EEXIST: i32 = 17;
 
 /// Reads the question, registers the listener, writes the answer back.
 #[inline(always)]
@@ -67,7 +67,7 @@ fn register_all(socket: *mut bpf_sock, question: &Register) -> i32 {
         }
         let result = register(instance, family, |key, flags| put(socket, key, flags));
         if error == 0 {
-            error = result as i32;
+            error = result;
         }
     }
     error
@@ -76,14 +76,16 @@ fn register_all(socket: *mut bpf_sock, question: &Register) -> i32 {
 /// Puts a listener of `family` under an instance: in the first free place, and if it may be dual-stack, in one of those
 /// for that. All places taken is no error, as those before serve.
 #[inline(always)]
-pub(crate) fn register(instance: u32, family: u8, put: impl Fn(ListenerKey, u64) -> i64) -> i64 {
+pub(crate) fn register(instance: u32, family: u8, put: impl Fn(ListenerKey, u64) -> i64) -> i32 {
     let first_free = |family: u8, places: Range<u16>| {
         let mut result = -EEXIST;
         for place in places {
             if result != -EEXIST {
                 break;
             }
-            result = put(ListenerKey { instance, family: family.into(), place }, u64::from(BPF_NOEXIST));
+            // Before Linux 6.4 the helper returns an `int`, and the upper half of the register is not its sign.
+            result =
+                put(ListenerKey { instance, family: family.into(), place }, u64::from(BPF_NOEXIST)) as i32;
         }
         if result == -EEXIST { 0 } else { result }
     };

@@ -55,7 +55,7 @@ pub(crate) fn scan(ctx: *mut Context) {
             }
             let result = register(instance, family, |key, flags| put(socket, key, flags));
             if error == 0 {
-                error = result as i32;
+                error = result;
             }
         }
         kernel::set_owner(socket.cast(), owner);

@@ -11,6 +11,7 @@ use std::{
 };
 
 use aya::Pod;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
@@ -236,6 +237,14 @@ pub fn programs_on(hook: Hook<'_>) -> io::Result<Vec<u32>> {
     Ok(found[..count.min(MOST)].to_vec())
 }
 
+/// Lets this process make maps and load programs. Before Linux 5.11 these count as locked memory of their user, with all that
+/// the user's processes have made so far.
+pub fn lift_memory_limit() {
+    let unlimited = Rlimit { current: None, maximum: None };
+    // Where this is refused, the call that is over the limit says so itself.
+    let _refused = setrlimit(Resource::Memlock, unlimited);
+}
+
 /// Kinds of maps that hold sockets, or hang on them.
 #[derive(Clone, Copy, Debug)]
 pub enum MapKind {
@@ -264,6 +273,7 @@ struct Create {
 }
 
 fn create(attr: &Create) -> io::Result<OwnedFd> {
+    lift_memory_limit();
     // SAFETY: `attr` is the layout that the command reads.
     descriptor(unsafe { bpf(BPF_MAP_CREATE, attr) }?)
 }

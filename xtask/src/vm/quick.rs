@@ -1,5 +1,6 @@
 //! A few tests that say most about a kernel. All of them take more than an hour where the processor is emulated; these take
-//! two to three minutes, and use what kernels differ in: what the verifier takes, hooks, helpers, links, socket maps.
+//! two to four minutes, and use what kernels differ in: what the verifier takes, hooks, helpers, links, socket maps. CI runs
+//! them on the oldest and the newest kernel.
 
 use std::path::Path;
 use std::process::Command;

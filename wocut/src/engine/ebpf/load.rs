@@ -18,7 +18,6 @@ use aya::{
     maps::{Array, MapData},
     programs::{CgroupAttachMode, Iter, Program, SchedClassifier, SkLookup, SockOps, links::FdLink},
 };
-use rustix::process::{Resource, Rlimit, setrlimit};
 use wocut_common::{ABI_VERSION, Settings, maps};
 
 use super::{
@@ -26,13 +25,19 @@ use super::{
     pins,
     tables::{self, Tables},
 };
-use crate::sys::{bpf::update_link, bpffs, cgroup, netns::Netns, without_files};
+use crate::sys::{
+    bpf::{lift_memory_limit, update_link},
+    bpffs, cgroup,
+    netns::Netns,
+    without_files,
+};
 
 /// The kernel half, built by `cargo xtask build` and checked in.
 static OBJECT: &[u8] = include_bytes_aligned!("wocut.bpf.o");
 
 /// Parses the object for the running kernel, with every map taken from its pin, or pinned if it is new.
 pub(super) fn object(pins: &Path, netns: &Netns, with_flows: bool) -> anyhow::Result<Ebpf> {
+    lift_memory_limit();
     // aya would read the kernel's type information, for relocations that the object has none of: 20 to 30 ms.
     let mut loader = without_files::run(EbpfLoader::new).context("prepare to load programs")?;
     let types = KernelTypes::read();
@@ -69,9 +74,6 @@ fn misnamed(object: &[u8]) -> Vec<u8> {
 
 /// Loads and attaches everything that is not there yet.
 pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
-    // Before Linux 5.11 maps count as locked memory. Where this is refused, the load itself says so.
-    let unlimited = Rlimit { current: None, maximum: None };
-    let _refused = setrlimit(Resource::Memlock, unlimited);
     bpffs::ensure_mounted()?;
     match fs::DirBuilder::new().recursive(true).mode(0o700).create(pins) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
