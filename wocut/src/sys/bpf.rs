@@ -35,8 +35,8 @@ pub fn rows<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> {
         let (mut keys, mut values) = (Vec::<K>::with_capacity(room), Vec::<V>::with_capacity(room));
         let mut next = 0u32;
         let mut batch = Batch {
-            in_batch: at.as_ref().map_or(0, |at| std::ptr::from_ref(at) as u64),
-            out_batch: (&raw mut next) as u64,
+            from: at.as_ref().map_or(0, |at| std::ptr::from_ref(at) as u64),
+            next: (&raw mut next) as u64,
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
             count: u32::try_from(room).map_err(io::Error::other)?,
@@ -73,8 +73,8 @@ pub fn rows<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> {
 /// `union bpf_attr` for commands on many rows at once.
 #[repr(C)]
 struct Batch {
-    in_batch: u64,
-    out_batch: u64,
+    from: u64,
+    next: u64,
     keys: u64,
     values: u64,
     count: u32,
@@ -114,8 +114,8 @@ fn each(map: BorrowedFd<'_>, keys: &[u32], values: Option<&[u32]>) -> io::Result
     let map = number(map)?;
     if let [_, _, ..] = keys {
         let mut batch = Batch {
-            in_batch: 0,
-            out_batch: 0,
+            from: 0,
+            next: 0,
             keys: keys.as_ptr() as u64,
             values: values.map_or(0, |values| values.as_ptr() as u64),
             count: u32::try_from(keys.len()).map_err(io::Error::other)?,

@@ -23,11 +23,11 @@ fn refuse_to_open() -> io::Result<()> {
     let openat = u32::try_from(libc::SYS_openat).map_err(io::Error::other)?;
     let refused = SECCOMP_RET_ERRNO | u32::try_from(libc::EACCES).map_err(io::Error::other)?;
     let mut filter = [
-        instruction(BPF_LD | BPF_W | BPF_ABS, number, 0),
+        instruction(BPF_LD | BPF_W | BPF_ABS, number, 0)?,
         // Skips one instruction unless it is that call.
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, openat, 1),
-        instruction(BPF_RET | BPF_K, refused, 0),
-        instruction(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, openat, 1)?,
+        instruction(BPF_RET | BPF_K, refused, 0)?,
+        instruction(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0)?,
     ];
     let program = sock_fprog { len: 4, filter: filter.as_mut_ptr() };
     // SAFETY: it takes rights from this thread alone. Without CAP_SYS_ADMIN the kernel wants this promise first.
@@ -37,8 +37,8 @@ fn refuse_to_open() -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn instruction(code: u32, k: u32, unless: u8) -> sock_filter {
-    sock_filter { code: code as u16, jt: 0, jf: unless, k }
+fn instruction(code: u32, k: u32, unless: u8) -> io::Result<sock_filter> {
+    Ok(sock_filter { code: code.try_into().map_err(io::Error::other)?, jt: 0, jf: unless, k })
 }
 
 #[cfg(test)]
