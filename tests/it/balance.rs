@@ -5,7 +5,7 @@ use wocut_tests::engine::Engine;
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
 use wocut_tests::load::burst;
-use wocut_tests::need::tool;
+use wocut_tests::need::{reuseport, tool};
 use wocut_tests::stats::{LEAST_P, Shares};
 use wocut_tests::tally::Tally;
 use wocut_tests::{engines, need};
@@ -52,6 +52,7 @@ fn weights_are_shares(engine: Engine) {
 engines! { nginx_serves_without_a_change: ebpf tc nft legacy }
 fn nginx_serves_without_a_change(engine: Engine) {
     need!(tool("nginx"));
+    need!(reuseport(engine));
     let host = Host::new(engine);
     let _daemons = [8001, 8002].map(|port| Daemon::nginx(&host.lan.server, port));
     host.attach("web 80/tcp to 8001 8002");

@@ -10,7 +10,7 @@ use wocut_tests::held::Held;
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
 use wocut_tests::load::burst;
-use wocut_tests::need::mptcp;
+use wocut_tests::need::{mptcp, reuseport};
 use wocut_tests::pins::dump_keys;
 use wocut_tests::{engines, need};
 
@@ -80,6 +80,7 @@ fn shut_listener_is_passed_over(engine: Engine) {
 
 engines! { reuseport_group_serves_until_its_last_member_is_killed: ebpf tc }
 fn reuseport_group_serves_until_its_last_member_is_killed(engine: Engine) {
+    need!(reuseport(engine));
     for (address, family) in [("::", Family::V6), ("::", Family::V4), ("0.0.0.0", Family::V4)] {
         for started in [Started::BeforeAttach, Started::AfterAttach] {
             let _round = Round(started);
@@ -107,6 +108,20 @@ fn reuseport_group_serves_until_its_last_member_is_killed(engine: Engine) {
             }
         }
     }
+}
+
+engines! { where_a_reuseport_group_is_handed_no_packets_the_others_serve: tc }
+fn where_a_reuseport_group_is_handed_no_packets_the_others_serve(engine: Engine) {
+    let host = Host::new(engine);
+    let member = |label| {
+        let listen = Listen { label: Some(label), reuseport: true, ..Listen::on(8001) };
+        Daemon::python_with(&host.lan.server, listen)
+    };
+    let _members = [9001, 9002].map(member);
+    let _other = Daemon::python(&host.lan.server, 8002);
+    host.attach("web 80/tcp to 8001 8002");
+    let serving = if reuseport(engine).is_ok() { &[8002, 9001, 9002][..] } else { &[8002] };
+    host.burst_both(200).no_failure().only(serving);
 }
 
 engines! { ipv6_only_listener_gets_no_ipv4_clients: ebpf tc }

@@ -4,7 +4,10 @@ use std::io::Write as _;
 use std::process::Command;
 use std::{env, fs, io};
 
-use crate::must::fail;
+use aya::util::KernelVersion;
+
+use crate::engine::Engine;
+use crate::must::{Must as _, fail};
 use crate::netns::Netns;
 use crate::tool::{output, which};
 
@@ -33,6 +36,15 @@ pub fn mptcp() -> Result<(), Missing> {
     let enabled = fs::read_to_string("/proc/sys/net/mptcp/enabled");
     let on = enabled.is_ok_and(|text| text.trim() == "1");
     on.then_some(()).ok_or_else(|| Missing("MPTCP in the kernel".to_owned()))
+}
+
+/// Needs a kernel that hands packets to listeners with `SO_REUSEPORT`, where the engine does that: Linux 6.6.
+pub fn reuseport(engine: Engine) -> Result<(), Missing> {
+    let version = KernelVersion::current().must("read the kernel's version");
+    if engine == Engine::Tc && version < KernelVersion::new(6, 6, 0) {
+        return Err(Missing("SO_REUSEPORT on the tc hook (Linux 6.6)".to_owned()));
+    }
+    Ok(())
 }
 
 /// Says what is missing: a failure in CI, where everything has to be there, and a line on stderr elsewhere.
