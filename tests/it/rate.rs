@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, Map, MapData};
+use rustix::process::setpriority_process;
 use wocut::host::Host as ThisHost;
 use wocut::model::{Admin, Name, Weight};
 use wocut::plan::{Change, shares};
@@ -24,8 +25,9 @@ use wocut_tests::random::Random;
 /// One that is always there and ready, and others that come and go.
 const STAYS: u16 = 8001;
 const OTHERS: [u16; 7] = [8002, 8003, 8004, 8005, 8006, 8007, 8008];
-/// 200 a second for 20 seconds.
-const CHANGES: u32 = 4000;
+/// So long, at this rate or a higher one.
+const LENGTH: Duration = Duration::from_secs(20);
+const A_SECOND: f64 = 200.0;
 
 /// A change of weight, state or members that can be made whatever was changed before.
 fn change(random: &mut Random, present: &mut BTreeSet<u16>) -> Change {
@@ -53,15 +55,17 @@ fn change(random: &mut Random, present: &mut BTreeSet<u16>) -> Change {
     }
 }
 
-/// Makes the changes; gives how long they took.
-fn drive(random: &mut Random) -> Duration {
+/// Makes changes, ahead of the clients that fill every processor; gives how many a second.
+fn drive(random: &mut Random) -> f64 {
+    setpriority_process(None, -20).must("run ahead of the clients");
     let here = ThisHost::enter(None).must("open the server's namespace");
     let mut present = BTreeSet::new();
-    let start = Instant::now();
-    for _ in 0..CHANGES {
+    let (start, mut changes) = (Instant::now(), 0);
+    while start.elapsed() < LENGTH {
         here.change(false, false, |_, _| Ok(change(random, &mut present))).must("make a change");
+        changes += 1;
     }
-    start.elapsed()
+    f64::from(changes) / start.elapsed().as_secs_f64()
 }
 
 /// Reads the slot table of service 0 until told to stop; gives how many were read.
@@ -79,6 +83,7 @@ fn read_tables(pins: &Path, stop: &AtomicBool) -> u32 {
             is_whole(&table);
             read += 1;
         }
+        thread::park_timeout(Duration::from_millis(1));
     }
     read
 }
@@ -113,18 +118,18 @@ fn many_changes_a_second_fail_no_connection(engine: Engine) {
     let stop = AtomicBool::new(false);
     let mut random = Random::seeded();
     let pins = host.lan.server.pins();
-    let (took, read) = thread::scope(|scope| {
+    let (rate, read) = thread::scope(|scope| {
         let reader = scope.spawn(|| read_tables(&pins, &stop));
-        let took = host.lan.server.run(|| drive(&mut random));
+        let rate = host.lan.server.run(|| drive(&mut random));
         stop.store(true, Ordering::Relaxed);
-        (took, reader.join().must("read slot tables"))
+        (rate, reader.join().must("read slot tables"))
     });
     let tally = load.stop();
     note(format_args!(
-        "{engine:?}: {CHANGES} changes in {took:?}, {:.0} a second; {read} tables read, {} connections",
-        f64::from(CHANGES) / took.as_secs_f64(),
+        "{engine:?}: {rate:.0} changes a second; {read} tables read, {} connections",
         tally.answered_total()
     ));
     tally.no_failure();
+    assert!(rate >= A_SECOND, "{rate:.0} changes a second");
     assert!(read > 10, "{read} tables were read");
 }

@@ -142,9 +142,6 @@ impl Host {
                 }
             })?;
         warnings.extend(reached);
-        if let Err(error) = self.note_shares(&before) {
-            warnings.push(format!("`wocut stats` is not exact from here: {}", one_line(&error)));
-        }
         Ok(Done { line, warnings, steps, connections: None })
     }
 
@@ -173,6 +170,9 @@ impl Host {
         if let Err(error) = missing.and_then(|missing| reserved_ports::change(&missing, &stale)) {
             warnings.push(format!("service ports are not reserved: {}", one_line(&error)));
         }
+        if let Err(error) = self.note_shares(before, &mut wanted) {
+            warnings.push(format!("`wocut stats` is not exact from here: {}", one_line(&error)));
+        }
 
         wanted.reserved_ports.retain(|port| ports.contains(port));
         wanted.engines = wanted.services.values().map(|service| service.engine).collect();
@@ -190,22 +190,19 @@ impl Host {
     }
 
     /// Notes how often each instance had been picked when its service's shares changed: `stats` counts from there.
-    fn note_shares(&self, before: &Wanted) -> anyhow::Result<()> {
+    fn note_shares(&self, before: &Wanted, wanted: &mut Wanted) -> anyhow::Result<()> {
         let shares = |service: &Service| -> Vec<(u32, u16)> {
             service.eligible().map(|instance| (instance.id, instance.spec.weight.get())).collect()
         };
-        let mut wanted = self.wanted()?;
-        let mut changed = false;
         for (name, service) in &mut wanted.services {
             if before.services.get(name).is_some_and(|old| shares(old) != shares(service)) {
-                changed = true;
                 let picked = self.engine(service.engine).picked(name, service)?;
                 for (instance, picked) in service.instances.iter_mut().zip(picked) {
                     instance.picked_before = picked.unwrap_or(0);
                 }
             }
         }
-        if changed { self.write(&wanted) } else { Ok(()) }
+        Ok(())
     }
 
     /// What the kernel says of the wanted services, in their order.
