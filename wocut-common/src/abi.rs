@@ -83,6 +83,8 @@ pub struct Service {
     pub index: u32,
     /// [`HOOK_SK_LOOKUP`] or [`HOOK_TC`].
     pub hook: u32,
+    /// Of a row for every address: 1 if there are rows for single addresses with the same port, which come first.
+    pub by_address: u32,
 }
 
 impl Service {
@@ -484,7 +486,7 @@ impl Register {
 const _: () = {
     assert!(size_of::<Settings>() == 32);
     assert!(size_of::<ServiceKey>() == 20);
-    assert!(size_of::<Service>() == 8);
+    assert!(size_of::<Service>() == 12);
     assert!(size_of::<Current>() == 8 && MAX_TABLES as u64 <= Current::TABLE);
     assert!(size_of::<Table>() == 40 + 6 * MAX_MEMBERS + 2 * SLOTS);
     assert!(size_of::<Instance>() == 28);

@@ -84,11 +84,7 @@ fn established(ops: *mut bpf_sock_ops) {
     let Some(socket) = socket(ops) else { return };
     let Some(owner) = kernel::owner(socket) else { return };
     let (family, address, port) = kernel::local_end(ops);
-    let mut key = ServiceKey { address: bytes(address), port, family, protocol: PROTOCOL_TCP };
-    let service = service_at(&key).or_else(|| {
-        key.address = [0; 16];
-        service_at(&key)
-    });
+    let service = service_at(ServiceKey { address: bytes(address), port, family, protocol: PROTOCOL_TCP });
     // None: the client came to the instance's own port.
     let Some(Service { index: service, .. }) = service else { return };
     for instance in owner.instances {

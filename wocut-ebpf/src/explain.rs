@@ -18,7 +18,7 @@ use crate::{
     maps::{FLOWS, PACKET, TURNS},
     packet::Packet,
     pick::{
-        LATER_TURNS, choices, goes_by_state, hash, is_flooded, least, member_at, outcome, recall, service_of,
+        LATER_TURNS, choices, goes_by_state, hash, is_flooded, least, member_at, outcome, recall, service_at,
         table,
     },
 };
@@ -51,7 +51,7 @@ fn read(ctx: &TcContext) -> Option<Service> {
     let place = PACKET.get_ptr_mut(0)?;
     // SAFETY: it is this CPU's own, and `ingress` does not come between.
     unsafe { *place = Packet { tuple, flags: 2, length: 0, transport: 0, port: 0, instance: 0 } };
-    service_of(&tuple)
+    service_at(tuple.service_key())
 }
 
 /// Writes down the `n`th choice. Returns 0 if there is none any more.
@@ -135,8 +135,8 @@ extern "C" fn try_out(ctx: *mut __sk_buff, hook: u32, instance: u32) -> u32 {
 /// Whether a listener has room. Releases it.
 #[inline(always)]
 fn judge(listener: *mut core::ffi::c_void) -> u32 {
-    let full = kernel::accept_queue_is_full(listener);
+    let (has_room, _) = kernel::accepts(listener);
     // SAFETY: releases the reference that the lookup took.
     unsafe { bpf_sk_release(listener) };
-    if full { outcome::FULL } else { outcome::TAKEN }
+    if has_room { outcome::TAKEN } else { outcome::FULL }
 }

@@ -218,12 +218,24 @@ fn member<T>(base: *const u8, offset: u32) -> T {
     unsafe { base.wrapping_add(offset as usize).cast::<T>().read_volatile() }
 }
 
-/// Whether the accept queue of a listener is full, as `sk_acceptq_is_full` of the kernel sees it.
+/// Whether the accept queue of a listener is full, as `sk_acceptq_is_full` of the kernel sees it, and how that answers a
+/// SYN: one of [`cookies`].
 ///
 /// A SYN for a full one is dropped without a word, and the client waits a second to try again.
 #[inline(always)]
-pub(crate) fn accept_queue_is_full(listener: *mut c_void) -> bool {
-    queues(listener) == NOBODY
+pub(crate) fn accepts(listener: *mut c_void) -> (bool, u32) {
+    let Some(sock) = tcp_sock(listener) else { return (true, cookies::NO) };
+    let queued: u32 = member(sock, offset!(ack_backlog));
+    let most: u32 = member(sock, offset!(max_ack_backlog));
+    let requests: u32 = member(sock, offset!(syn_queue));
+    let setting: u8 = member(net(sock), offset!(syn_cookies));
+    // As `tcp_syn_flood_action` of the kernel sees it.
+    let cookies = match (requests >= most, setting) {
+        (true, _) => cookies::NO_ROOM,
+        (_, 2) => cookies::ALWAYS,
+        _ => cookies::NO,
+    };
+    (queued <= most, cookies)
 }
 
 /// What [`Hook::busy`](crate::pick::Hook::busy) says of a listener.
@@ -247,19 +259,6 @@ pub(crate) mod cookies {
     pub(crate) const NO_ROOM: u32 = 1;
     /// It always does (`net.ipv4.tcp_syncookies = 2`).
     pub(crate) const ALWAYS: u32 = 2;
-}
-
-/// One of [`cookies`], as `tcp_syn_flood_action` of the kernel sees it.
-#[inline(always)]
-pub(crate) fn cookies(listener: *mut c_void) -> u32 {
-    let Some(sock) = tcp_sock(listener) else { return cookies::NO };
-    let requests: u32 = member(sock, offset!(syn_queue));
-    let most: u32 = member(sock, offset!(max_ack_backlog));
-    if requests >= most {
-        return cookies::NO_ROOM;
-    }
-    let setting: u8 = member(net(sock), offset!(syn_cookies));
-    if setting == 2 { cookies::ALWAYS } else { cookies::NO }
 }
 
 /// The network namespace of a socket.

@@ -20,7 +20,7 @@ use crate::{
 pub(crate) fn lookup(ctx: &SkLookupContext) -> u32 {
     let lookup: *mut bpf_sk_lookup = raw(ctx);
     let Some(tuple) = Tuple::of_lookup(lookup) else { return sk_action::SK_PASS };
-    let Some(service) = pick::service_of(&tuple) else { return sk_action::SK_PASS };
+    let Some(service) = pick::service_at(tuple.service_key()) else { return sk_action::SK_PASS };
     if service.index == Service::GUARD {
         let here = tuple.is_from_here() || kernel::is_loopback(lookup);
         return if here { sk_action::SK_PASS } else { sk_action::SK_DROP };
@@ -117,11 +117,12 @@ extern "C" fn offer(ctx: *mut bpf_sk_lookup, service: u32, instance: u32, mode: 
         if listener.is_null() {
             continue;
         }
-        outcome = if mode & mode::EVEN_FULL == 0 && kernel::accept_queue_is_full(listener) {
+        let (has_room, cookies) = kernel::accepts(listener);
+        outcome = if mode & mode::EVEN_FULL == 0 && !has_room {
             outcome::FULL
         // SAFETY: `ctx` is the program's context, `listener` was just looked up.
         } else if unsafe { bpf_sk_assign(ctx.cast(), listener, 0) } == 0 {
-            remember(ctx, service, instance, mode, kernel::cookies(listener));
+            remember(ctx, service, instance, mode, cookies);
             outcome::TAKEN
         } else {
             outcome::REFUSED

@@ -382,21 +382,14 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// What is listed for the tuple's local end: by address, then on any.
+/// What is listed for a local end: by its address, else for every address. Most services are on every address, and that
+/// row says whether there is another one to look for.
 #[inline(always)]
-pub(crate) fn service_of(tuple: &Tuple) -> Option<Service> {
-    let mut key = tuple.service_key();
-    service_at(&key).or_else(|| {
-        key.address = [0; 16];
-        service_at(&key)
-    })
-}
-
-/// What is listed under `key`.
-#[inline(always)]
-pub(crate) fn service_at(key: &ServiceKey) -> Option<Service> {
+pub(crate) fn service_at(key: ServiceKey) -> Option<Service> {
     // SAFETY: it is copied out at once.
-    unsafe { SERVICES.get(key) }.copied()
+    let row = |key: &ServiceKey| unsafe { SERVICES.get(key) }.copied();
+    let anywhere = row(&ServiceKey { address: [0; 16], ..key });
+    if anywhere.is_some_and(|row| row.by_address == 0) { anywhere } else { row(&key).or(anywhere) }
 }
 
 /// The keyed hash of what a pick goes by.

@@ -13,7 +13,7 @@ use crate::{
     kernel::{self, Tuple, bytes, field, raw},
     lookup::listener,
     maps::SLOTS,
-    pick::{choices, goes_by_state, hash, outcome, service_of},
+    pick::{choices, goes_by_state, hash, outcome, service_at},
 };
 
 /// Logs one line of numbers a pick: service index, client address, client port, port of the chosen listener or 0,
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) fn watch(ctx: &SkLookupContext) -> u32 {
     let lookup: *mut bpf_sk_lookup = raw(ctx);
     let Some(tuple) = Tuple::of_lookup(lookup) else { return sk_action::SK_PASS };
-    let Some(Service { index: service, hook: HOOK_SK_LOOKUP, .. }) = service_of(&tuple) else {
+    let Some(Service { index: service, hook: HOOK_SK_LOOKUP, .. }) = service_at(tuple.service_key()) else {
         return sk_action::SK_PASS;
     };
     let Some(table) = SLOTS.get_value(service, &0) else { return sk_action::SK_PASS };
@@ -68,7 +68,7 @@ fn first_choice(tuple: &Tuple, table: &Table, chosen: u32) -> (u32, u32) {
         let socket: *mut bpf_sock = listener.cast();
         became = if field!(socket, src_port) == chosen {
             outcome::TAKEN
-        } else if kernel::accept_queue_is_full(listener) {
+        } else if !kernel::accepts(listener).0 {
             outcome::FULL
         } else {
             outcome::REFUSED

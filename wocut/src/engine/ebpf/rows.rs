@@ -39,7 +39,7 @@ impl Rows {
                     let protocol = number(listen.protocol);
                     let key = ServiceKey { address, port: listen.port, family, protocol };
                     let hook = hooks.get(&service.index).copied().unwrap_or(HOOK_SK_LOOKUP);
-                    rows.services.insert(key, Service { index: service.index, hook });
+                    rows.services.insert(key, Service { index: service.index, hook, by_address: 0 });
                 }
             }
             if service.options.guard {
@@ -53,10 +53,23 @@ impl Rows {
                 by_port.entry(spec.port).or_default().push((instance.id, spec.address));
             }
         }
+        rows.note_addresses();
         for (port, instances) in by_port {
             rows.listen_at(port, &instances);
         }
         rows
+    }
+
+    /// Tells the rows for every address of those for single ones.
+    fn note_addresses(&mut self) {
+        let anywhere = |key: &ServiceKey| ServiceKey { address: [0; 16], ..*key };
+        let single: Vec<ServiceKey> =
+            self.services.keys().filter(|key| key.address != [0; 16]).map(anywhere).collect();
+        for key in single {
+            if let Some(row) = self.services.get_mut(&key) {
+                row.by_address = 1;
+            }
+        }
     }
 
     /// Lists the ports of the instances as guarded.
@@ -70,7 +83,7 @@ impl Rows {
             for address in place.addresses() {
                 let (family, address) = family_and_bytes(Some(address));
                 let key = ServiceKey { address, port: spec.port, family, protocol: number(*protocol) };
-                let guard = Service { index: Service::GUARD, hook: HOOK_SK_LOOKUP };
+                let guard = Service { index: Service::GUARD, hook: HOOK_SK_LOOKUP, by_address: 0 };
                 self.services.insert(key, guard);
             }
         }
