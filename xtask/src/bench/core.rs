@@ -78,8 +78,9 @@ impl Drop for PacketThreads {
     }
 }
 
-/// Ahead of what else the machine runs, which would otherwise be measured too. Without `chrt` it takes turns with that.
-fn first_in_line(thread: Pid) -> Result<()> {
+/// Puts a thread, and what it starts, ahead of what else the machine runs, which would otherwise be measured too.
+/// Without `chrt` it takes turns with that.
+pub(super) fn first_in_line(thread: Pid) -> Result<()> {
     if which("chrt").is_none() {
         return Ok(());
     }

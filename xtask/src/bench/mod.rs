@@ -1,15 +1,16 @@
 //! `cargo xtask bench`: wocut beside everything else that could do its work, in one run.
 //!
 //! A suite measures its cases in turn, A B C A B C…, so that a busy moment of the machine hits them alike, and what
-//! is compared is each round's figure with the same round's of direct connections. Servers and what serves them are
-//! pinned to one core, clients to another; each peer has two network namespaces of its own, with a cable between them.
-//! Nothing is installed: a peer whose program is missing is left out, and named.
+//! is compared is each round's figure with the same round's of direct connections. Servers and what is before them are
+//! pinned to one core, clients to another, ahead of what else the machine runs; each peer has two network namespaces of
+//! its own, with a cable between them. Nothing is installed: a peer whose program is missing is left out, and named.
 
 mod core;
 mod figures;
 mod interrupt;
 mod load;
 mod machine;
+mod measure;
 mod peer;
 mod place;
 mod programs;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::thread::gettid;
 
 use self::core::PacketThreads;
 use self::interrupt::Interrupt;
@@ -96,6 +98,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     Namespaces::sweep(&wocut)?;
     let bench = Bench { wocut, folder: folder()?, quick: args.quick, interrupt };
     let _raised = PacketThreads::raise()?;
+    // This thread, so that commands and peers are too.
+    core::first_in_line(gettid())?;
     let mut results = Results::new(Machine::here()?, args.quick);
     say(&results.machine);
     let chosen = if args.suites.is_empty() { Suite::all() } else { args.suites.clone() };

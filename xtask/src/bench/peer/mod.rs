@@ -5,28 +5,26 @@ mod nginx;
 mod numgen;
 pub(super) mod original;
 mod process;
+mod service;
+mod up;
 pub(super) mod wocut;
 
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
-use std::process::{Child, Command};
 
 use anyhow::{Context as _, Result, ensure};
 
 use self::haproxy::Balance;
 use self::original::Backend;
+pub(super) use self::service::{Service, Transport, ports};
+use self::up::Up;
 use self::wocut::{Attachment, Policy};
 use super::Bench;
 use super::place::Place;
 use super::server::Kind;
-use crate::command;
 use crate::lan::SERVER;
-use crate::say::say;
 use crate::workspace::which;
-
-/// Ports of the instances are from here on, below those that the kernel gives to outgoing connections.
-const FIRST_INSTANCE: u16 = 20_001;
 
 /// Where one listener is alone, where a group shares a port, and where a peer takes connections.
 pub(super) const ALONE: u16 = 80;
@@ -145,74 +143,6 @@ impl Peer {
 
 /// Where peers work that leave nothing behind.
 pub(super) const PLAIN: &str = "plain";
-
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub(super) enum Transport {
-    Tcp,
-    Udp,
-}
-
-impl Transport {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
-}
-
-/// What a peer is to balance.
-pub(super) struct Service {
-    pub(super) transport: Transport,
-    pub(super) instances: Vec<u16>,
-}
-
-impl Service {
-    pub(super) fn tcp(instances: u16) -> Self {
-        Self { transport: Transport::Tcp, instances: ports(instances) }
-    }
-}
-
-/// The ports of that many instances.
-pub(super) fn ports(instances: u16) -> Vec<u16> {
-    (FIRST_INSTANCE..FIRST_INSTANCE + instances).collect()
-}
-
-/// A peer that is in place. It goes with the value.
-#[derive(Default)]
-pub(super) struct Up {
-    process: Option<Child>,
-    undo: Vec<Command>,
-}
-
-impl Up {
-    fn process(child: Child) -> Self {
-        Self { process: Some(child), undo: Vec::new() }
-    }
-
-    fn undone_by(command: Command) -> Self {
-        Self { process: None, undo: vec![command] }
-    }
-
-    /// The peer's own process, if it has one.
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Child::id)
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.process {
-            let _ended_before = child.kill();
-            let _status = child.wait();
-        }
-        for command in &mut self.undo {
-            if let Err(error) = command::quietly(command) {
-                say(format_args!("take a peer down: {error:#}"));
-            }
-        }
-    }
-}
 
 /// Writes a configuration file of a peer.
 fn file(bench: &Bench, name: &str, text: &str) -> Result<PathBuf> {

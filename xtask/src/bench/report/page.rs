@@ -11,8 +11,10 @@ const HEAD: &str = "\
 `cargo xtask bench` compares wocut with everything else that could do its work, all of it real and in one run. Clients
 are pinned to one core, servers and whatever is before them to another; each peer has two network namespaces of its own
 with a veth cable between. A round measures every path once, one after the other, so that a busy moment of the machine
-hits all alike. What stands here are medians of rounds, and after × the median of the rounds' ratios to `direct` in the
-same round, with the smallest and the largest. Absolute figures are of the machine; the ratios are what to look at.
+hits all alike; where `chrt` is at hand, everything that is measured also runs ahead of what else the machine does
+(`SCHED_FIFO`), the kernel's threads for packets included. What stands here are medians of rounds, and after × the
+median of the rounds' ratios to `direct` in the same round, with the smallest and the largest. Absolute figures are of
+the machine; the ratios are what to look at.
 
 `direct` is one listener on the service port. Proxies run one thread, since the servers have one core. The original's
 rules are those that the first wocut made. Conntrack follows what passes rules of `nat` tables, as it does in use.

@@ -11,7 +11,7 @@ use rustix::net::{
 use crate::bench::place::Place;
 
 /// How a listener is made.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub(in crate::bench) enum Kind {
     Plain,
     /// Several on one port.

@@ -42,6 +42,7 @@ pub(super) fn run(bench: &Bench, into: &mut Measured) -> Result<()> {
         }
     }
     into.note("counting itself adds some tens of nanoseconds to each run".into());
+    into.note("`account` also runs for sockets of others, being on the root of all control groups: what else the host does counts".into());
     Ok(())
 }
 
