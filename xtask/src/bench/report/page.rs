@@ -8,7 +8,7 @@ const HEAD: &str = "\
 
 <!-- Made from benchmarks/results.json by `cargo xtask bench --report`; `cargo xtask check` compares. -->
 
-`cargo xtask bench` compares wocut with everything else that could do its work, all of it real and in one run. Clients
+`cargo xtask bench` compares wocut with everything else that could do its work, all of it real, each suite in one run. Clients
 are pinned to one core, servers and whatever is before them to another; each peer has two network namespaces of its own
 with a veth cable between. A round measures every path once, one after the other, so that a busy moment of the machine
 hits all alike; where `chrt` is at hand, everything that is measured also runs ahead of what else the machine does
@@ -22,9 +22,8 @@ rules are those that the first wocut made. Conntrack follows what passes rules o
 
 pub(super) fn page(results: &Results) -> String {
     let machine = &results.machine;
-    let rounds = if results.quick { "3 short rounds" } else { "9 rounds or more" };
     let mut text = format!(
-        "{HEAD}\n{}, {} cores, Linux {}, {}; {rounds}. {}.\n\n## Goals\n\n{}",
+        "{HEAD}\n{}, {} cores, Linux {}, {}; {}.\n\n## Goals\n\n{}",
         machine.processor,
         machine.cores,
         machine.kernel,
@@ -45,8 +44,9 @@ fn section(measured: &Measured, name: &str, plot: bool) -> String {
     let plot = if plot { format!("![{name}](benchmarks/{name}.svg)\n\n") } else { String::new() };
     let notes: String =
         measured.notes.iter().map(|note| ["* ", &note.replace('\n', " "), "\n"].concat()).collect();
+    let rounds = measured.series.iter().map(|series| series.rounds.len()).max().unwrap_or_default();
     let text = format!(
-        "\n## {name}\n\n{}.\n\n{plot}{}{notes}",
+        "\n## {name}\n\n{}; {rounds} rounds.\n\n{plot}{}{notes}",
         sentence(measured.suite.what()),
         tables::of(measured)
     );
