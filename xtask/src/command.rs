@@ -24,6 +24,14 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("read what {} says", name(command)))
 }
 
+/// Runs a command that has to succeed without showing anything, and gives its standard output; an error has its words.
+pub(crate) fn quietly(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {}", name(command)))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {}: {}", shown(command), output.status, error.trim());
+    String::from_utf8(output.stdout).with_context(|| format!("read what {} says", name(command)))
+}
+
 /// Shows a command that is about to run.
 pub(crate) fn show(command: &Command) {
     say(format_args!("+ {}", shown(command)));

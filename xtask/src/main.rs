@@ -43,8 +43,7 @@ enum Task {
     Vm(vm::Args),
     /// Show wocut at work on four web servers, then take everything down
     Demo,
-    /// Compare connections through wocut with direct ones, in one run
-    Bench,
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +65,6 @@ fn run(task: Task) -> Result<()> {
         Task::Test(args) => test::run(&workspace, &args),
         Task::Vm(args) => vm::run(&workspace, &args),
         Task::Demo => demo::run(&workspace),
-        Task::Bench => bench::run(&workspace),
+        Task::Bench(args) => bench::run(&workspace, &args),
     }
 }

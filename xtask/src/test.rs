@@ -55,7 +55,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     apt::ensure(workspace, PROGRAMS)?;
     let (wocut, tests) = (build_wocut(workspace)?, build_tests(workspace)?);
-    integration(workspace, args, &wocut, &tests).context("run the integration tests")
+    integration(workspace, args, &wocut, &tests).context("run the integration tests")?;
+    if args.filter.is_empty() || args.filter.iter().any(|filter| filter == "bench") {
+        bench(workspace, &wocut).context("measure for a moment")?;
+    }
+    Ok(())
 }
 
 /// Builds the command that the integration tests run.
@@ -84,6 +88,18 @@ fn integration(workspace: &Workspace, args: &Args, wocut: &Path, tests: &Path) -
     command.arg(assignment("WOCUT_BIN", wocut.as_os_str()));
     command.arg(tests).arg("--test-threads=1").args(&args.filter);
     command::run(command.current_dir(workspace.root.join("tests")))
+}
+
+/// Whether every path of wocut's own can still be measured; what the figures are is not looked at.
+fn bench(workspace: &Workspace, wocut: &Path) -> Result<()> {
+    let mut command = apt::as_root("env")?;
+    for name in HANDED_ON {
+        command.args(env::var_os(name).map(|value| assignment(name, &value)));
+    }
+    command.arg(assignment("CARGO_MANIFEST_DIR", workspace.root.join("xtask").as_os_str()));
+    command.arg(env::current_exe().context("find this program")?);
+    command.args(["bench", "connect", "--quick", "--wocut"]).arg(wocut);
+    command::run(&mut command)
 }
 
 fn assignment(name: &str, value: &OsStr) -> OsString {
