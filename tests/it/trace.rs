@@ -109,13 +109,13 @@ fn trace_tells_of_a_full_accept_queue(engine: Engine) {
     only_reasons(explained(&host), ["failover: 8001 has a full accept queue", FIRST]);
 }
 
-engines! { trace_tells_of_a_listener_that_the_kernel_refuses: ebpf }
-fn trace_tells_of_a_listener_that_the_kernel_refuses(engine: Engine) {
+engines! { trace_tells_of_a_listener_that_was_shut: ebpf }
+fn trace_tells_of_a_listener_that_was_shut(engine: Engine) {
     let host = Host::new(engine);
     let daemons = Daemon::pythons(&host.lan.server, 8001..=8003);
     host.attach("web 80/tcp to 8001 8002 8003");
     daemons[0].shut(&host.lan.server, 8001);
-    only_reasons(explained(&host), ["failover: 8001 could not be assigned", FIRST]);
+    only_reasons(explained(&host), ["failover: 8001 is not listening", FIRST]);
 }
 
 engines! { trace_tells_of_picks_that_nobody_serves: ebpf }

@@ -308,7 +308,7 @@ extern "C" fn offer_packet(ctx: *mut __sk_buff, service: u32, instance: u32, mod
     } else {
         offer_datagram(ctx, packet, instance)
     };
-    if mode & mode::SILENT == 0 {
+    if mode & mode::SILENT == 0 && __sk_buff::is_first(ctx) {
         pick::count_offer(service, instance, outcome);
     }
     outcome

@@ -88,7 +88,11 @@ pub(crate) const NOBODY: u64 = u64::MAX;
 /// Gives what came in to an instance of the service. Returns whether one has it.
 #[inline(always)]
 pub(crate) fn pick<H: Hook>(hook: *mut H, service: u32, table: &Table) -> bool {
-    count(service, 0, |row| row.picked += 1);
+    // An ACK is no pick: its SYN was one, or it is the last of a connection that has ended.
+    let counts = H::is_first(hook);
+    if counts {
+        count(service, 0, |row| row.picked += 1);
+    }
     let hash = H::hash(hook, service, table);
     let mut preferred = 0;
     if goes_by_state(table) || TURNS.get(service).is_some_and(|turn| turn.remembered != 0) {
@@ -112,7 +116,9 @@ pub(crate) fn pick<H: Hook>(hook: *mut H, service: u32, table: &Table) -> bool {
             return true;
         }
     }
-    count(service, 0, |row| row.unserved += 1);
+    if counts {
+        count(service, 0, |row| row.unserved += 1);
+    }
     false
 }
 

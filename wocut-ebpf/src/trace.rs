@@ -12,8 +12,7 @@ use wocut_common::{FAMILY_V4, HOOK_SK_LOOKUP, ListenerKey, MAX_MEMBERS, Service,
 use crate::{
     kernel::{self, Tuple, bytes, field, raw},
     lookup::listener,
-    maps::SLOTS,
-    pick::{choices, goes_by_state, hash, outcome, service_at},
+    pick::{choices, goes_by_state, hash, outcome, service_at, table},
 };
 
 /// Logs one line of numbers a pick: service index, client address, client port, port of the chosen listener or 0,
@@ -25,7 +24,7 @@ pub(crate) fn watch(ctx: &SkLookupContext) -> u32 {
     let Some(Service { index: service, hook: HOOK_SK_LOOKUP, .. }) = service_at(tuple.service_key()) else {
         return sk_action::SK_PASS;
     };
-    let Some(table) = SLOTS.get_value(service, &0) else { return sk_action::SK_PASS };
+    let Some(table) = table(service) else { return sk_action::SK_PASS };
     let chosen = field!(lookup, __bindgen_anon_1.__bindgen_anon_1.sk);
     let chosen = if chosen.is_null() { 0 } else { field!(chosen, src_port) };
     let (first, became) = first_choice(&tuple, table, chosen);

@@ -91,8 +91,10 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     // The kernel checks programs, and waits for programs, 10 to 40 ms each.
     let tables = pins.to_owned();
     let tables = thread::spawn(move || Tables::open(&tables)?.reserve());
-    load_programs(&mut object, pins, netns)?;
-    match tables.join() {
+    let loaded = load_programs(&mut object, pins, netns);
+    let reserved = tables.join();
+    loaded?;
+    match reserved {
         Ok(reserved) => reserved.context("make slot tables"),
         Err(_) => bail!("the thread that makes slot tables ended early"),
     }
