@@ -71,9 +71,15 @@ pub(super) fn map_bytes(place: &Place) -> Result<u64> {
 fn pins(place: &Place) -> Result<Vec<PathBuf>> {
     let netns = format!("/run/netns/{}", place.lan.server);
     let inode = fs::metadata(&netns).with_context(|| format!("look at {netns}"))?.ino();
-    let folder = format!("/sys/fs/bpf/wocut/{inode}");
-    let entries = fs::read_dir(&folder).with_context(|| format!("read {folder}"))?;
-    entries.map(|entry| Ok(entry.context("read a pin")?.path())).collect()
+    let mut pins = Vec::new();
+    let mut folders = vec![PathBuf::from(format!("/sys/fs/bpf/wocut/{inode}"))];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
+            let path = entry.context("read a pin")?.path();
+            if path.is_dir() { &mut folders } else { &mut pins }.push(path);
+        }
+    }
+    Ok(pins)
 }
 
 /// What the kernel says about whatever is pinned there: aya opens it without asking whether it is a map.
