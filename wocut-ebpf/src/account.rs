@@ -84,7 +84,8 @@ fn established(ops: *mut bpf_sock_ops) {
     let Some(socket) = socket(ops) else { return };
     let Some(owner) = kernel::owner(socket) else { return };
     let (family, address, port) = kernel::local_end(ops);
-    let service = service_at(ServiceKey { address: bytes(address), port, family, protocol: PROTOCOL_TCP });
+    let anywhere = ServiceKey { address: [0; 16], port, family, protocol: PROTOCOL_TCP };
+    let service = service_at(anywhere, || bytes(address));
     // None: the client came to the instance's own port.
     let Some(Service { index: service, .. }) = service else { return };
     for instance in owner.instances {

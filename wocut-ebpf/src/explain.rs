@@ -18,7 +18,7 @@ use crate::{
     maps::{FLOWS, PACKET, TURNS},
     packet::Packet,
     pick::{
-        LATER_TURNS, choices, goes_by_state, hash, is_flooded, least, member_at, outcome, recall, service_at,
+        LATER_TURNS, choices, goes_by_state, hash, is_flooded, least, member_at, outcome, recall, service_of,
         table,
     },
 };
@@ -51,7 +51,7 @@ fn read(ctx: &TcContext) -> Option<Service> {
     let place = PACKET.get_ptr_mut(0)?;
     // SAFETY: it is this CPU's own, and `ingress` does not come between.
     unsafe { *place = Packet { tuple, flags: 2, length: 0, transport: 0, port: 0, instance: 0 } };
-    service_at(tuple.service_key())
+    service_of(&tuple)
 }
 
 /// Writes down the `n`th choice. Returns 0 if there is none any more.

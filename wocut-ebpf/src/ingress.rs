@@ -46,7 +46,7 @@ pub(crate) fn ingress(ctx: &TcContext) -> i32 {
         return NEXT;
     }
     let Some(packet) = PACKET.get(0) else { return NEXT };
-    let Some(service) = pick::service_at(packet.tuple.service_key()) else { return NEXT };
+    let Some(service) = pick::service_of(&packet.tuple) else { return NEXT };
     match packet.tuple.protocol {
         PROTOCOL_UDP if service.index == Service::GUARD => guard(skb),
         PROTOCOL_UDP => datagram(skb, service.index),
@@ -320,14 +320,14 @@ fn offer_segment(ctx: *mut __sk_buff, packet: &Packet, service: u32, instance: u
     if listener.is_null() {
         return outcome::ABSENT;
     }
-    let (has_room, cookies) = kernel::accepts(listener.cast());
     let outcome = if field!(listener, bound_dev_if) != 0 {
         outcome::REFUSED
-    } else if mode & mode::EVEN_FULL == 0 && !has_room {
+    } else if mode & mode::EVEN_FULL == 0 && !kernel::accepts(listener.cast()).0 {
         outcome::FULL
     // SAFETY: `ctx` is the program's context, `listener` was just looked up.
     } else if unsafe { bpf_sk_assign(ctx.cast(), listener.cast(), 0) } == 0 {
-        remember_packet(ctx, service, instance, mode, cookies);
+        // Asked for again, because the stacks of a whole call chain have to share 512 bytes.
+        remember_packet(ctx, service, instance, mode, kernel::accepts(listener.cast()).1);
         outcome::TAKEN
     } else {
         outcome::REFUSED

@@ -20,7 +20,7 @@ use crate::{
 pub(crate) fn lookup(ctx: &SkLookupContext) -> u32 {
     let lookup: *mut bpf_sk_lookup = raw(ctx);
     let Some(tuple) = Tuple::of_lookup(lookup) else { return sk_action::SK_PASS };
-    let Some(service) = pick::service_at(tuple.service_key()) else { return sk_action::SK_PASS };
+    let Some(service) = pick::service_of(&tuple) else { return sk_action::SK_PASS };
     if service.index == Service::GUARD {
         let here = tuple.is_from_here() || kernel::is_loopback(lookup);
         return if here { sk_action::SK_PASS } else { sk_action::SK_DROP };

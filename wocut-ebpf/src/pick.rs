@@ -6,14 +6,16 @@
 //! because it was full, or that is full by the time of the last packet) is remembered, but only if that listener
 //! answers with a cookie. A flood may push out what is remembered, so while one goes on, every policy picks by hash.
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{bpf_map_lookup_elem, generated::bpf_ktime_get_ns};
 use wocut_common::{
-    CounterKey, Counters, FAMILY_V4, Load, MAX_MEMBERS, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN,
+    CounterKey, Counters, Current, FAMILY_V4, Load, MAX_MEMBERS, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN,
     POLICY_ROUND_ROBIN, POLICY_STICKY, Pending, Service, ServiceKey, Table, pick,
 };
 
 use crate::{
-    kernel::{self, Tuple, cookies},
+    kernel::{self, Tuple, bytes, cookies},
     maps::{COUNTERS, CURRENT, LOADS, PENDING, SERVICES, SETTINGS, SLOTS, TURNS},
 };
 
@@ -89,8 +91,7 @@ pub(crate) const NOBODY: u64 = u64::MAX;
 #[inline(always)]
 pub(crate) fn pick<H: Hook>(hook: *mut H, service: u32, table: &Table) -> bool {
     // An ACK is no pick: its SYN was one, or it is the last of a connection that has ended.
-    let counts = H::is_first(hook);
-    if counts {
+    if H::is_first(hook) {
         count(service, 0, |row| row.picked += 1);
     }
     let hash = H::hash(hook, service, table);
@@ -116,7 +117,7 @@ pub(crate) fn pick<H: Hook>(hook: *mut H, service: u32, table: &Table) -> bool {
             return true;
         }
     }
-    if counts {
+    if H::is_first(hook) {
         count(service, 0, |row| row.unserved += 1);
     }
     false
@@ -373,12 +374,31 @@ pub(crate) fn remember<H: Hook>(hook: *mut H, service: u32, instance: u32, mode:
     }
 }
 
+/// The only key of a map in `slots`.
+static ZERO: u32 = 0;
+
 /// The slot table that a service goes by now.
 #[inline(always)]
 pub(crate) fn table(service: u32) -> Option<&'static Table> {
+    // One key for both, because the stacks of a whole call chain have to share 512 bytes.
+    let mut key = service;
+    let value = |map: *mut c_void, key: *const u32| {
+        // SAFETY: the helper reads one key.
+        unsafe { bpf_map_lookup_elem(map, key.cast()) }
+    };
+    let current: *const Current =
+        value(core::ptr::from_ref(&CURRENT).cast_mut().cast(), &raw const key).cast();
+    if current.is_null() {
+        return None;
+    }
     // SAFETY: entries of an array stay; a process may write a new number at any time, in one store.
-    let current = unsafe { CURRENT.get_ptr(service)?.read_volatile() };
-    SLOTS.get_value(current.table(), &0)
+    key = unsafe { current.read_volatile() }.table();
+    let table = value(core::ptr::from_ref(&SLOTS).cast_mut().cast(), &raw const key);
+    if table.is_null() {
+        return None;
+    }
+    // SAFETY: a map of this type, which lives as long as this run of the program.
+    unsafe { value(table, &raw const ZERO).cast::<Table>().as_ref() }
 }
 
 /// Nanoseconds since boot.
@@ -388,14 +408,32 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// What is listed for a local end: by its address, else for every address. Most services are on every address, and that
-/// row says whether there is another one to look for.
+/// What is listed for the tuple's local end.
 #[inline(always)]
-pub(crate) fn service_at(key: ServiceKey) -> Option<Service> {
-    // SAFETY: it is copied out at once.
-    let row = |key: &ServiceKey| unsafe { SERVICES.get(key) }.copied();
-    let anywhere = row(&ServiceKey { address: [0; 16], ..key });
-    if anywhere.is_some_and(|row| row.by_address == 0) { anywhere } else { row(&key).or(anywhere) }
+pub(crate) fn service_of(tuple: &Tuple) -> Option<Service> {
+    service_at(tuple.service_key(), || bytes(tuple.local))
+}
+
+/// What is listed by an address, else for every address. Most services are on every address, and that row says whether
+/// there is another one to look for.
+#[expect(clippy::needless_borrows_for_generic_args, reason = "a copy of the key would be on the stack too")]
+#[inline(always)]
+pub(crate) fn service_at(mut key: ServiceKey, address: impl FnOnce() -> [u8; 16]) -> Option<Service> {
+    let words: *mut u32 = (&raw mut key.address).cast();
+    for n in 0..4 {
+        // SAFETY: within the address, which is aligned for it. Not volatile, it would be a call for every byte.
+        unsafe { words.add(n).write_volatile(0) };
+    }
+    // SAFETY: a row that is removed meanwhile stays readable until the program ends.
+    let anywhere = unsafe { SERVICES.get(&key) };
+    if let Some(row) = anywhere
+        && row.by_address == 0
+    {
+        return Some(*row);
+    }
+    key.address = address();
+    // SAFETY: as above.
+    unsafe { SERVICES.get(&key) }.or(anywhere).copied()
 }
 
 /// The keyed hash of what a pick goes by.

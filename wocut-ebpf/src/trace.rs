@@ -12,7 +12,7 @@ use wocut_common::{FAMILY_V4, HOOK_SK_LOOKUP, ListenerKey, MAX_MEMBERS, Service,
 use crate::{
     kernel::{self, Tuple, bytes, field, raw},
     lookup::listener,
-    pick::{choices, goes_by_state, hash, outcome, service_at, table},
+    pick::{choices, goes_by_state, hash, outcome, service_of, table},
 };
 
 /// Logs one line of numbers a pick: service index, client address, client port, port of the chosen listener or 0,
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) fn watch(ctx: &SkLookupContext) -> u32 {
     let lookup: *mut bpf_sk_lookup = raw(ctx);
     let Some(tuple) = Tuple::of_lookup(lookup) else { return sk_action::SK_PASS };
-    let Some(Service { index: service, hook: HOOK_SK_LOOKUP, .. }) = service_at(tuple.service_key()) else {
+    let Some(Service { index: service, hook: HOOK_SK_LOOKUP, .. }) = service_of(&tuple) else {
         return sk_action::SK_PASS;
     };
     let Some(table) = table(service) else { return sk_action::SK_PASS };
