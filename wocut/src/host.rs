@@ -235,6 +235,8 @@ impl Host {
 
     /// Waits until every pick that was under way has ended: see [`Engine::settle`].
     pub fn settle<'a>(&self, services: impl Iterator<Item = &'a Service>) -> anyhow::Result<()> {
+        // Another command's change moves the tables that this one waits by.
+        let _lock = DirLock::wait(Path::new(RUN))?;
         let engines: BTreeSet<EngineKind> = services.map(|service| service.engine).collect();
         let mut engines = engines.into_iter().map(|kind| self.engine(kind));
         engines.try_for_each(|engine| engine.settle()).context("wait for picks that are under way")
