@@ -38,8 +38,10 @@ impl Accel {
 }
 
 const KVM: [&str; 4] = ["-accel", "kvm", "-cpu", "host"];
-/// With room for the translations of all programs.
-const TCG: &str = "tcg,thread=multi,tb-size=512";
+/// One thread for all processors: with one each, QEMU 7.2 throws the translation of an instruction away before it writes
+/// the new one. A processor that comes by in between keeps the old one for good, and where the kernel changes its own
+/// code that is a breakpoint which nobody set: "Oops: int3". And room for the translations of all programs.
+const TCG: &str = "tcg,thread=single,tb-size=512";
 
 /// Where a processor starts, from the end of the firmware.
 const RESET_VECTOR: usize = 16;
