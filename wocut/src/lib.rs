@@ -7,9 +7,11 @@
 //! * [`engine`]: makes the kernel match, in eBPF or in iptables rules, and reads back what it counted.
 //! * [`conflicts`]: what else on this host wants what a service is about to take.
 //! * [`host`]: one command from lock to kernel and back; the state file.
+//! * [`propose`]: from what files and clients want to one change.
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
 //! * [`config`]: files that say what is wanted, and the way back.
+//! * [`daemon`]: what `wocut serve` does, beside its API.
 //! * [`cli`]: one file a command; `printer` decides every byte written.
 //! * [`error`]: exit codes and hints.
 //! * [`sys`]: calls of the operating system.
@@ -17,11 +19,13 @@
 pub mod cli;
 pub mod config;
 pub mod conflicts;
+pub mod daemon;
 pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod host;
 pub mod model;
 pub mod plan;
+pub mod propose;
 pub mod status;
 pub mod sys;

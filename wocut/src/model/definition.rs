@@ -36,6 +36,25 @@ pub struct Member {
 }
 
 impl Definition {
+    /// What makes a service as it is now.
+    pub fn of(name: &Name, service: &Service) -> Self {
+        let member =
+            |instance: &Instance| Member { spec: instance.spec.clone(), admin: Some(instance.admin) };
+        Self {
+            name: name.clone(),
+            listen: service.listen.clone(),
+            instances: service.instances.iter().map(member).collect(),
+            options: service.options,
+            // One that was tried and refused may be taken another time.
+            engine: match service.engine_reason {
+                None if service.engine == EngineKind::Iptables => EngineChoice::Only(EngineKind::Iptables),
+                _ => EngineChoice::Auto,
+            },
+            description: service.description.clone(),
+            check: service.check.clone(),
+        }
+    }
+
     /// The service that this is by itself, for who asks whether an engine can carry it.
     pub fn draft(&self, engine: EngineKind) -> Service {
         let instance = |member: &Member| Instance {

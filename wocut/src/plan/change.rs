@@ -48,6 +48,8 @@ pub enum Change {
     Weight(Name, Name, Weight),
     /// What the operator wants of an instance changes.
     Admin(Name, Name, Admin),
+    /// What checks say of instances. Those that are gone meanwhile are passed over.
+    Health(Vec<(Name, Name, Health)>),
     /// Of services, instances that are ready are so no more. What is out of use for another reason stays so.
     Drain(Vec<(Name, Vec<Name>)>),
 }
@@ -109,6 +111,7 @@ impl Change {
                 let line = format!("{service}/{instance} is {admin}");
                 Ok(if old == admin { format!("{line} already") } else { format!("{line}, was {old}") })
             }
+            Self::Health(found) => Ok(health(wanted, &found)),
             Self::Drain(services) => drain(wanted, &services),
         }
     }
@@ -233,6 +236,17 @@ fn drain(wanted: &mut Wanted, services: &[(Name, Vec<Name>)]) -> Result<String, 
         (true, false) => format!("drained already: {}", join(already)),
         (true, true) => "nothing to drain".into(),
     })
+}
+
+fn health(wanted: &mut Wanted, found: &[(Name, Name, Health)]) -> String {
+    let mut lines = Vec::new();
+    for (service, name, health) in found {
+        let Ok(instance) = find(wanted, service, name) else { continue };
+        if std::mem::replace(&mut instance.health, *health) != *health {
+            lines.push(format!("{service}/{name} is {health}"));
+        }
+    }
+    if lines.is_empty() { "every instance is as it was".into() } else { lines.join(", ") }
 }
 
 fn find<'a>(wanted: &'a mut Wanted, service: &Name, name: &Name) -> Result<&'a mut Instance, ChangeError> {

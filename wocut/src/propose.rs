@@ -1,0 +1,118 @@
+//! From services as files and clients want them to one change: finds an engine for each, and looks for what is in the
+//! way, before anything is changed.
+
+use crate::{
+    conflicts::{self, Ask},
+    engine::{ebpf::Ebpf, iptables::Iptables},
+    host::{Host, Proposal},
+    model::{Definition, EngineChoice, EngineKind, Service, Wanted},
+    plan::{Assigned, Change},
+};
+
+/// How definitions are made wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// Goes before what a definition says of its engine, unless it is `auto`.
+    pub engine: EngineChoice,
+    /// Whether services go that are none of these.
+    pub prune: bool,
+    /// Whether nothing is to be left of a trial.
+    pub dry_run: bool,
+    /// How conflicts are looked for.
+    pub ask: Ask,
+}
+
+/// The change that makes definitions wanted. `note` is told of each service that is not on eBPF, and why.
+pub fn definitions(
+    host: &Host,
+    wanted: &Wanted,
+    definitions: Vec<Definition>,
+    terms: Terms,
+    note: impl Fn(&str),
+) -> anyhow::Result<Proposal> {
+    let prune = terms.prune;
+    // What cannot be on any engine is refused before one is tried.
+    let draft = definitions.iter().cloned().map(|definition| stay(wanted, definition)).collect();
+    Change::Apply { services: draft, prune }.apply(&mut wanted.clone())?;
+    let mut engines = Engines { host, wanted, terms, note, found: Vec::new() };
+    let services = definitions.into_iter().map(|definition| engines.assign(definition));
+    let change = Change::Apply { services: services.collect::<anyhow::Result<_>>()?, prune };
+    let mut after = wanted.clone();
+    change.clone().apply(&mut after)?;
+    let warnings = conflicts::check(host.netns(), wanted, &after, terms.ask)?;
+    Ok(Proposal { change, warnings })
+}
+
+/// On the engine that it is on.
+fn stay(wanted: &Wanted, definition: Definition) -> Assigned {
+    let old = wanted.services.get(&definition.name).map(|old| old.engine);
+    let usual = Assigned::from(definition);
+    Assigned { engine: old.unwrap_or(usual.engine), ..usual }
+}
+
+/// Finds an engine for each service.
+struct Engines<'a, N> {
+    host: &'a Host,
+    wanted: &'a Wanted,
+    terms: Terms,
+    note: N,
+    /// What was found for others. A host is tried once for all services that ask the same of it.
+    found: Vec<(Needs, (EngineKind, Option<String>))>,
+}
+
+/// All that a service's engine depends on, beside the host.
+#[derive(PartialEq)]
+struct Needs {
+    choice: EngineChoice,
+    not_on_ebpf: Option<String>,
+    short_on_iptables: Option<String>,
+    allow_degraded: bool,
+}
+
+impl Needs {
+    fn of(choice: EngineChoice, service: &Service) -> Self {
+        Self {
+            choice,
+            not_on_ebpf: Ebpf::cannot_serve(service),
+            short_on_iptables: Iptables::falls_short(service),
+            allow_degraded: service.options.allow_degraded,
+        }
+    }
+
+    /// Whether a service like that may stay on an engine.
+    fn allow(&self, engine: EngineKind) -> bool {
+        self.choice.allows(engine)
+            && match engine {
+                EngineKind::Ebpf => self.not_on_ebpf.is_none(),
+                EngineKind::Iptables => self.short_on_iptables.is_none() || self.allow_degraded,
+            }
+    }
+}
+
+impl<N: Fn(&str)> Engines<'_, N> {
+    fn assign(&mut self, definition: Definition) -> anyhow::Result<Assigned> {
+        let choice = match self.terms.engine {
+            EngineChoice::Auto => definition.engine,
+            only @ EngineChoice::Only(_) => only,
+        };
+        let Assigned { definition, engine, .. } = definition.into();
+        let draft = definition.draft(engine);
+        let needs = Needs::of(choice, &draft);
+        if let Some(old) = self.wanted.services.get(&definition.name).filter(|old| needs.allow(old.engine)) {
+            return Ok(Assigned { definition, engine: old.engine, engine_reason: old.engine_reason.clone() });
+        }
+        let known = self.found.iter().find(|(others, _)| *others == needs).map(|(_, found)| found.clone());
+        let (engine, engine_reason) = match known {
+            Some(found) => found,
+            None => self
+                .host
+                .choose(choice, &draft, self.wanted, self.terms.dry_run)
+                .map_err(|error| error.context(format!("service `{}`", definition.name)))?,
+        };
+        if let Some(reason) = &engine_reason {
+            (self.note)(&format!("{}: engine {engine}: {reason}", definition.name));
+        }
+        self.found.push((needs, (engine, engine_reason.clone())));
+        Ok(Assigned { definition, engine, engine_reason })
+    }
+}
