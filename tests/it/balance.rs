@@ -1,6 +1,7 @@
 //! Who gets the new connections, and what the daemons see of them.
 
 use wocut_tests::daemon::{Daemon, Listen};
+use wocut_tests::emulated::times;
 use wocut_tests::engine::Engine;
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
@@ -14,10 +15,11 @@ const MANY: u64 = 20_000;
 
 /// Even a fair pick falls below the limit once in a thousand times, so the first time does not count.
 fn fairly(host: &Host, family: Family, shares: &Shares) -> Tally {
-    let tally = host.burst(family, MANY);
-    assert_eq!(tally.no_failure().answered_total(), MANY);
+    let many = times(MANY);
+    let tally = host.burst(family, many);
+    assert_eq!(tally.no_failure().answered_total(), many);
     if tally.p_value(shares) <= LEAST_P {
-        let again = host.burst(family, MANY);
+        let again = host.burst(family, many);
         let p = [tally.p_value(shares), again.p_value(shares)];
         assert!(p[1] > LEAST_P, "twice not {shares:?}, p = {p:?}: {:?}, {:?}", tally.answers, again.answers);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use wocut_tests::daemon::Daemon;
+use wocut_tests::emulated::times;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::held::Held;
@@ -12,7 +13,7 @@ use wocut_tests::load::Load;
 use wocut_tests::random::Random;
 
 const PORTS: [u16; 8] = [8001, 8002, 8003, 8004, 8005, 8006, 8007, 8008];
-const CHANGES: usize = 100;
+const CHANGES: u64 = 100;
 
 /// What the commands so far have asked for: instances with weight and whether they are ready; nothing when detached.
 #[derive(Default)]
@@ -82,10 +83,9 @@ fn random_changes_under_load_break_nothing(engine: Engine) {
     let mut held = Vec::new();
     let mut wanted = Wanted::default();
     let mut random = Random::seeded();
-    for count in 0..CHANGES {
+    for (family, _) in Family::BOTH.into_iter().cycle().zip(0..times(CHANGES)) {
         let command = wanted.change(&mut random);
         if command.starts_with("web") { host.attach(&command) } else { host.wocut(&command) }.ok();
-        let family = Family::BOTH[count % 2];
         held.push(Held::open(&host.lan.client, host.lan.at(family, SERVICE)));
         random.one_of(&mut held).alive();
         load.go_on(20);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wocut_tests::daemon::Daemon;
+use wocut_tests::emulated::times;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::host::{Host, SERVICE};
@@ -12,8 +13,8 @@ use wocut_tests::random::Random;
 use wocut_tests::wocut::{Outcome, Running};
 
 /// How often a command is killed; the flavours of iptables share the 200.
-fn kills(engine: Engine) -> usize {
-    if engine.is_ebpf() { 200 } else { 100 }
+fn kills(engine: Engine) -> u64 {
+    times(if engine.is_ebpf() { 200 } else { 100 })
 }
 
 /// One command of a round, and which instances serve after it.
@@ -55,11 +56,12 @@ fn command_killed_at_any_moment_harms_nothing(engine: Engine) {
         let undisturbed = host.wocut(&step.command);
         step.took = undisturbed.ok().took;
     }
-    for (count, step) in round.iter().cycle().take(kills(engine)).enumerate() {
+    let families = Family::BOTH.into_iter().cycle();
+    for ((step, family), _) in round.iter().cycle().zip(families).zip(0..kills(engine)) {
         host.start(&step.command).kill_after(random.moment(step.took));
         let repair = host.wocut(&step.command);
         assert!(step.succeeded(&repair), "{repair}");
-        host.burst(Family::BOTH[count % 2], 60).no_failure().only(step.serving);
+        host.burst(family, 60).no_failure().only(step.serving);
     }
     load.stop().no_failure();
     assert!(!host.lan.server.pins().exists() && !host.lan.server.state().exists());

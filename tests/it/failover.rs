@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use wocut_tests::daemon::{Daemon, Listen};
+use wocut_tests::emulated::{limit, times};
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::held::silent;
@@ -10,7 +11,7 @@ use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
 use wocut_tests::load::Load;
 use wocut_tests::sockets::{AcceptQueue, accept_queue};
-use wocut_tests::wait::{limit, wait_until};
+use wocut_tests::wait::wait_until;
 
 const CLIENTS: usize = 200;
 
@@ -22,10 +23,10 @@ fn killed_instances_fail_no_connect(engine: Engine) {
     let targets = Family::BOTH.map(|family| host.lan.at(family, SERVICE));
     let load = Load::start(&host.lan.client, &targets, CLIENTS);
     for _ in 0..3 {
-        load.go_on(2000);
+        load.go_on(times(2000));
         daemons.remove(0).kill();
     }
-    load.go_on(5000);
+    load.go_on(times(5000));
     load.stop().no_failed_connect();
     host.burst_both(1000).no_failure().only(&[8004, 8005, 8006, 8007, 8008]);
     let instances = host.instances("web");
@@ -70,7 +71,7 @@ fn stopped_instance_makes_no_new_connection_wait(engine: Engine) {
         accept_queue(&host.lan.server, 8001).is_some_and(AcceptQueue::is_full)
     });
     for family in Family::BOTH {
-        let tally = host.burst(family, 5000);
+        let tally = host.burst(family, times(5000));
         tally.no_failure().only(&[8002, 8003, 8004]);
         assert!(tally.slowest < Duration::from_secs(1), "the slowest took {:?}", tally.slowest);
     }

@@ -11,6 +11,7 @@
 pub mod client;
 pub mod crowd;
 pub mod daemon;
+pub mod emulated;
 pub mod engine;
 pub mod figures;
 pub mod flood;
