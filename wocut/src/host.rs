@@ -181,6 +181,24 @@ impl Host {
         Ok(warnings)
     }
 
+    /// Puts right what something else took away or changed in the kernel. Returns what that was, and warnings; nothing,
+    /// if all was as wanted.
+    pub fn repair(&self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+        let _lock = DirLock::wait(Path::new(RUN))?;
+        let wanted = self.wanted()?;
+        let mut found = Vec::new();
+        for &kind in &wanted.engines {
+            found.extend(self.engine(kind).drift(&wanted.on(kind))?);
+        }
+        let unreserved = reserved_ports::missing(&wanted.service_ports()).unwrap_or_default();
+        found.extend(unreserved.iter().map(|port| format!("port {port} is not reserved")));
+        if found.is_empty() && !wanted.unfinished {
+            return Ok(Default::default());
+        }
+        let warnings = self.reach(&wanted, wanted.clone())?;
+        Ok((found, warnings))
+    }
+
     fn dry_run(&self, after: &Wanted) -> anyhow::Result<Vec<String>> {
         let mut steps = Vec::new();
         for &kind in &after.engines {
@@ -339,7 +357,8 @@ impl Host {
         }
     }
 
-    fn state_path(&self) -> PathBuf {
+    /// The file that says what is wanted.
+    pub fn state_path(&self) -> PathBuf {
         Path::new(RUN).join(format!("{}.json", self.netns.inode))
     }
 

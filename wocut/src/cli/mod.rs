@@ -14,6 +14,7 @@ mod leave;
 mod list;
 mod members;
 mod printer;
+mod serve;
 mod stats;
 mod status;
 mod trace;
@@ -85,6 +86,7 @@ enum Command {
     Check(check::Check),
     Apply(apply::Apply),
     Export(export::Export),
+    Serve(serve::Serve),
 }
 
 impl Cli {
@@ -93,7 +95,7 @@ impl Cli {
         let Self { global, command } = self;
         let printer = Printer::new(global.json, global.quiet, global.color);
         let result = Host::enter(global.netns.as_deref())
-            .and_then(|host| dispatch(&Context { host, printer: &printer, global: &global }, command));
+            .and_then(|host| dispatch(Context { host, printer: &printer, global: &global }, command));
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -104,26 +106,27 @@ impl Cli {
     }
 }
 
-fn dispatch(context: &Context<'_>, command: Command) -> anyhow::Result<()> {
+fn dispatch(context: Context<'_>, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Attach(command) => command.run(context),
-        Command::Detach(command) => command.run(context),
-        Command::Add(command) => command.run(context),
-        Command::Remove(command) => command.run(context),
-        Command::Weight(command) => command.run(context),
-        Command::Drain(command) => command.run(context),
-        Command::Ready(command) => command.run(context),
-        Command::Maint(command) => command.run(context),
-        Command::List(command) => command.run(context),
-        Command::Status(command) => command.run(context),
-        Command::Stats(command) => command.run(context),
-        Command::Explain(command) => command.run(context),
-        Command::Trace(command) => command.run(context),
-        Command::Upgrade(command) => command.run(context),
-        Command::Doctor(command) => command.run(context),
-        Command::Check(command) => command.run(context),
-        Command::Apply(command) => command.run(context),
-        Command::Export(command) => command.run(context),
+        Command::Attach(command) => command.run(&context),
+        Command::Detach(command) => command.run(&context),
+        Command::Add(command) => command.run(&context),
+        Command::Remove(command) => command.run(&context),
+        Command::Weight(command) => command.run(&context),
+        Command::Drain(command) => command.run(&context),
+        Command::Ready(command) => command.run(&context),
+        Command::Maint(command) => command.run(&context),
+        Command::List(command) => command.run(&context),
+        Command::Status(command) => command.run(&context),
+        Command::Stats(command) => command.run(&context),
+        Command::Explain(command) => command.run(&context),
+        Command::Trace(command) => command.run(&context),
+        Command::Upgrade(command) => command.run(&context),
+        Command::Doctor(command) => command.run(&context),
+        Command::Check(command) => command.run(&context),
+        Command::Apply(command) => command.run(&context),
+        Command::Export(command) => command.run(&context),
+        Command::Serve(command) => command.run(context),
     }
 }
 

@@ -69,14 +69,22 @@ impl Event {
     /// Writes it to the log.
     pub(super) fn log(&self) {
         match self {
-            Self::Changed { who, what } => what.lines().for_each(|line| tracing::info!(%who, "{line}")),
+            Self::Changed { who, what } => {
+                for line in what.lines() {
+                    tracing::info!(%who, "{line}");
+                }
+            }
             Self::Health { service, instance, health, why } => {
                 tracing::warn!(%service, %instance, %health, "{why}");
             }
             Self::Empty { service } => {
                 tracing::error!(%service, "no instance is left: new connections go by `on_empty`");
             }
-            Self::Repaired { what } => what.iter().for_each(|step| tracing::warn!("repaired: {step}")),
+            Self::Repaired { what } => {
+                for step in what {
+                    tracing::warn!("repaired: {step}");
+                }
+            }
             Self::Failed { what, why } => tracing::error!("{what}: {why}"),
         }
     }

@@ -16,6 +16,7 @@ use super::{Event, Noted, state};
 use crate::{
     host::{Done, Host, Proposal},
     model::{Name, Wanted},
+    plan::differences,
     status::Status,
 };
 
@@ -115,6 +116,12 @@ impl Handle {
         tokio::spawn(made).await.context("make a change")?
     }
 
+    /// Puts right what something else did to the kernel: see [`Host::repair`].
+    pub(super) async fn repair(&self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+        let _turn = self.0.turn.lock().await;
+        self.look(Host::repair).await
+    }
+
     /// Reads what is wanted, which another command may have changed, and tells those who wait for it.
     pub(super) async fn caught_up(&self) -> anyhow::Result<()> {
         let _turn = self.0.turn.lock().await;
@@ -129,12 +136,20 @@ impl Handle {
             anyhow::Ok(wanted)
         };
         let wanted = Arc::new(spawn_blocking(read).await.context("read what is wanted")??);
-        let before = self.0.wanted.send_replace(wanted.clone());
-        if *before != *wanted {
-            self.tell(Event::Changed { who, what: line.unwrap_or("changed what is wanted").into() });
-            newly_empty(&before, &wanted).for_each(|service| self.tell(Event::Empty { service }));
-            self.forget(&wanted);
+        if wanted.unfinished {
+            // The command is still at it, or somebody has to finish what it began.
+            return Ok(());
         }
+        let before = self.0.wanted.send_replace(wanted.clone());
+        if before.services == wanted.services {
+            return Ok(());
+        }
+        self.forget(&wanted);
+        let what = line.map_or_else(|| differences(&before, &wanted).join("\n"), Into::into);
+        if !what.is_empty() {
+            self.tell(Event::Changed { who, what });
+        }
+        newly_empty(&before, &wanted).for_each(|service| self.tell(Event::Empty { service }));
         Ok(())
     }
 

@@ -3,12 +3,21 @@
 //! Traffic does not depend on it: it makes changes as every command does, through [`Host`](crate::host::Host), and what
 //! it found out is in the state file. While it is dead, connections go on as last decided.
 //!
-//! In reading order: `serve` starts and stops it; every part of it looks at this host and changes it through a
-//! [`Handle`], and tells what happened as an [`Event`].
+//! In reading order: `serve` starts and ends it; `files` reads the configuration and `state` keeps the state file; `drift`
+//! notices what others change; `systemd` and `log` tell how it is. Every part looks at this host and changes it through
+//! a [`Handle`], and tells what happened as an [`Event`].
 
+mod alone;
+mod drift;
 mod event;
+mod files;
 mod handle;
+mod log;
+mod serve;
 mod state;
+mod systemd;
 
 pub use event::{Event, Noted};
 pub use handle::{Checked, Handle};
+pub use log::{Format, Level};
+pub use serve::{Options, serve};

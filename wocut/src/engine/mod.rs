@@ -17,6 +17,12 @@ pub trait Engine {
     /// What [`apply`](Self::apply) would do, for people: a line each, nothing if all is as wanted.
     fn dry_run(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>>;
 
+    /// What something else has taken away or changed of what the kernel must hold, for people: a line each, nothing if
+    /// all is as wanted. [`apply`](Self::apply) puts it right.
+    fn drift(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>> {
+        self.dry_run(services)
+    }
+
     /// What the kernel says of these services, in their order.
     fn observe(&self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>>;
 

@@ -87,6 +87,20 @@ fn of(name: &Name, error: ChangeError) -> ChangeError {
     }
 }
 
+/// What services are not as they were: a line each.
+pub fn differences(before: &Wanted, after: &Wanted) -> Vec<String> {
+    let gone = before.services.keys().filter(|name| !after.services.contains_key(*name));
+    let gone = gone.map(|name| format!("{name}: detached"));
+    let here = after.services.iter().filter_map(|(name, now)| match before.services.get(name) {
+        None => Some(format!("{name}: attached {}, engine {}", describe(now), now.engine)),
+        Some(was) => {
+            let changes = changes(was, now);
+            (!changes.is_empty()).then(|| format!("{name}: changed: {}", changes.join("; ")))
+        }
+    });
+    gone.chain(here).collect()
+}
+
 /// Puts a service in, in the place of the one of its name. Returns what changed, if anything did.
 fn put(service: Assigned, wanted: &mut Wanted) -> Result<Option<String>, ChangeError> {
     let Assigned { definition, engine, engine_reason } = service;

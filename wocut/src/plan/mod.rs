@@ -6,7 +6,7 @@ mod slots;
 mod turns;
 mod validate;
 
-pub use apply::{Assigned, problems};
+pub use apply::{Assigned, differences, problems};
 pub use change::{Change, ChangeError};
 pub use slots::{Member, fill, shares};
 pub use turns::turns;

@@ -6,7 +6,6 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod connections;
 pub mod elsewhere;
-
 pub mod interrupt;
 pub mod listeners;
 pub mod lock;
@@ -20,4 +19,5 @@ pub mod shared_array;
 mod sock_diag;
 pub mod sockets;
 pub mod tool;
+pub mod watch;
 pub mod without_files;

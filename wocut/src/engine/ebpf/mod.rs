@@ -1,10 +1,11 @@
 //! The eBPF engine: programs, links and maps pinned in the BPF file system, and nothing that needs to keep running.
 //!
 //! `load` brings the programs up, `rows` works out what the maps must hold, `sync` makes them hold it, `tables` swaps
-//! slot tables, `register` finds the listeners that were there before, `observe` reads counters, `connections` finds open ones,
-//! `trace` watches picks.
+//! slot tables, `register` finds the listeners that were there before, `observe` reads counters, `connections` finds
+//! open ones, `drift` finds what something else changed, `trace` watches picks.
 
 mod connections;
+mod drift;
 pub mod explain;
 mod flows;
 mod hook;
@@ -146,6 +147,10 @@ impl Engine for Ebpf<'_> {
     fn dry_run(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>> {
         let now = if pins::exist(&self.pins) { Some(maps::Maps::open(&self.pins)?) } else { None };
         sync::describe(now.as_ref(), tc::is_loaded(&self.pins), services)
+    }
+
+    fn drift(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>> {
+        if services.is_empty() { self.dry_run(services) } else { drift::find(self, services) }
     }
 
     fn observe(&self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>> {

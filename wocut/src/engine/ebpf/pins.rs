@@ -87,22 +87,41 @@ pub(super) fn exist(pins: &Path) -> bool {
     pins.exists()
 }
 
-/// Whether everything is pinned and of this version. Pins of a namespace that is gone, whose inode number has come
-/// back, are removed.
+/// Whether everything is pinned, of this version, and at work. Pins of a namespace that is gone, whose inode number has
+/// come back, are removed, and so is the pin of a link that somebody took off its hook, which works no more.
 pub(super) fn is_complete(pins: &Path, netns: &Netns) -> anyhow::Result<bool> {
     let Some(settings) = settings(pins)? else { return Ok(false) };
-    if settings.abi_version != 0 && settings.abi_version != ABI_VERSION {
-        return Err(OtherVersion { pins: pins.into(), found: settings.abi_version }.into());
-    }
     let of_another = settings.abi_version != 0 && settings.netns_cookie != netns.cookie.unwrap_or(0);
-    if of_another || is_dead(pins) {
+    // Where a namespace has a cookie, it is this one, and its link was taken off.
+    if of_another || netns.cookie.is_none() && is_dead(pins) {
+        expect_this_version(pins, &settings)?;
         remove(pins)?;
         return Ok(false);
     }
+    for link in [LOOKUP_LINK, ACCOUNT_LINK].map(|link| pins.join(link)) {
+        if target_of_link(&link).is_ok_and(|target| target == 0) {
+            fs::remove_file(&link).with_context(|| format!("unpin {}", link.display()))?;
+        }
+    }
+    are_there(pins, netns)
+}
+
+/// Whether everything is pinned, for this namespace, and of this version.
+pub(super) fn are_there(pins: &Path, netns: &Netns) -> anyhow::Result<bool> {
+    let Some(settings) = settings(pins)? else { return Ok(false) };
+    expect_this_version(pins, &settings)?;
     let is_there = |name: &str| pins.join(name).exists();
     let mut names = maps::PINNED.into_iter().chain([LOOKUP, ACCOUNT, LOOKUP_LINK, ACCOUNT_LINK]);
+    let is_ours = settings.abi_version != 0 && settings.netns_cookie == netns.cookie.unwrap_or(0);
     let can_register = is_there(REGISTER) || is_there(SCAN);
-    Ok(settings.abi_version != 0 && can_register && names.all(is_there) && tables::is_complete(pins))
+    Ok(is_ours && can_register && names.all(is_there) && tables::is_complete(pins))
+}
+
+fn expect_this_version(pins: &Path, settings: &Settings) -> Result<(), OtherVersion> {
+    match settings.abi_version {
+        0 | ABI_VERSION => Ok(()),
+        found => Err(OtherVersion { pins: pins.into(), found }),
+    }
 }
 
 fn settings(pins: &Path) -> anyhow::Result<Option<Settings>> {

@@ -4,6 +4,7 @@
 //! `clsact` qdisc. An interface that comes later is attached to by the next change.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
@@ -21,7 +22,7 @@ use super::{load, pins};
 use crate::sys::{
     bpf::{detach_link, target_of_link, update_link},
     netns::{Netns, current_inode},
-    rtnetlink::{self, Interface},
+    rtnetlink::{self, Direction, Interface},
 };
 
 /// One direction, by the name of its program.
@@ -88,6 +89,22 @@ pub(super) fn attach(pins: &Path, netns: &Netns, anew: bool) -> anyhow::Result<V
     Ok(warnings)
 }
 
+/// The interfaces that a program is not on, a line each.
+pub(super) fn bare(pins: &Path) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for side in &SIDES {
+        let links = links(pins, side.program)?;
+        let is_live = |(pin, index): &&(PathBuf, u32)| target_of_link(pin).ok() == Some(*index);
+        let linked: BTreeSet<u32> = links.iter().filter(is_live).map(|(_, index)| *index).collect();
+        for interface in rtnetlink::interfaces().context("list network interfaces")? {
+            if !linked.contains(&interface.index) && !side.has_filter(&interface)? {
+                found.push(format!("{} is not on {}", side.program, interface.name));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Loads both programs, in place of those that may be there.
 fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     let mut object = load::object(pins, netns, true)?;
@@ -145,6 +162,16 @@ impl Side {
         // A filter stays by itself; what aya takes for its owner would take it away.
         std::mem::forget(program.take_link(id)?);
         Ok(())
+    }
+
+    fn has_filter(&self, interface: &Interface) -> anyhow::Result<bool> {
+        let direction = match self.direction {
+            TcAttachType::Egress => Direction::Egress,
+            _ => Direction::Ingress,
+        };
+        let context = || format!("list the filters of {}", interface.name);
+        let filters = rtnetlink::filters(interface.index, direction).with_context(context)?;
+        Ok(filters.iter().any(|filter| filter.name.as_deref() == Some(self.program)))
     }
 
     /// The filter that is there. Dropped, it takes the filter away.
