@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Admin, Check, EngineChoice, EngineKind, Health, Instance, InstanceSpec, Listen, Name, Options,
-    ParseError, Service, serde_as_text,
+    Admin, Check, CheckOverride, EngineChoice, EngineKind, Health, Instance, InstanceSpec, Listen, Name,
+    Options, ParseError, Service, serde_as_text,
 };
 
 /// A service as a file wants it.
@@ -33,6 +33,14 @@ pub struct Member {
     pub spec: InstanceSpec,
     /// None: whatever the operator wants of it now.
     pub admin: Option<Admin>,
+    /// None: its service's check holds.
+    pub check: Option<CheckOverride>,
+}
+
+impl From<InstanceSpec> for Member {
+    fn from(spec: InstanceSpec) -> Self {
+        Self { spec, admin: None, check: None }
+    }
 }
 
 impl Definition {
@@ -44,6 +52,7 @@ impl Definition {
             admin: member.admin.unwrap_or_default(),
             health: Health::default(),
             picked_before: 0,
+            check: member.check.clone(),
         };
         Service {
             index: 0,
