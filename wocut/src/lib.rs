@@ -7,6 +7,7 @@
 //! * [`engine`]: makes the kernel match, in eBPF or in iptables rules, and reads back what it counted.
 //! * [`conflicts`]: what else on this host wants what a service is about to take.
 //! * [`host`]: one command from lock to kernel and back; the state file.
+//! * [`health`]: whether an instance answers, and what its answers say of it.
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
 //! * [`config`]: files that say what is wanted, and the way back.
@@ -20,6 +21,7 @@ pub mod conflicts;
 pub mod doctor;
 pub mod engine;
 pub mod error;
+pub mod health;
 pub mod host;
 pub mod model;
 pub mod plan;

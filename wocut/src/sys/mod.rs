@@ -6,12 +6,13 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod connections;
 pub mod elsewhere;
-
+pub mod inherited;
 pub mod interrupt;
 pub mod listeners;
 pub mod lock;
 pub mod netlink;
 pub mod netns;
+pub mod pidfd;
 pub mod processes;
 pub mod readable;
 pub mod reserved_ports;
