@@ -8,6 +8,7 @@
 //! * [`conflicts`]: what else on this host wants what a service is about to take.
 //! * [`host`]: one command from lock to kernel and back; the state file.
 //! * [`propose`]: from what files and clients want to one change.
+//! * [`health`]: whether an instance answers, and what its answers say of it.
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
 //! * [`config`]: files that say what is wanted, and the way back.
@@ -23,6 +24,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod engine;
 pub mod error;
+pub mod health;
 pub mod host;
 pub mod model;
 pub mod plan;

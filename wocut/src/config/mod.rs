@@ -1,11 +1,12 @@
 //! Configuration files: text from outside becomes definitions of services, or problems with their places.
 //!
 //! In reading order: [`source`] reads the files; `toml` and `yaml` make the same tree of nodes of either; `fields`
-//! takes it apart and notes what is wrong; `service` reads wocut's own keys and `original` those of the Perl wocut;
+//! takes it apart and notes what is wrong; `service` reads wocut's own keys, `check` those of a check, and `original` those of the Perl wocut;
 //! `problem` says where something is wrong and shows the line. [`export`] goes the other way.
 //!
 //! Files are hostile: what one may cost is bounded by its size, and every text that is shown again is escaped.
 
+mod check;
 mod export;
 mod fields;
 mod node;

@@ -7,9 +7,7 @@ use super::{
     problem::Problems,
     yaml,
 };
-use crate::model::{
-    Definition, Description, EngineChoice, InstanceSpec, Listen, Member, Name, Options, ParseError,
-};
+use crate::model::{Definition, Description, EngineChoice, InstanceSpec, Listen, Name, Options, ParseError};
 
 /// The keys of the original. It stored `monitor` and looked at `monitoring`.
 const KEYS: [&str; 8] =
@@ -47,7 +45,7 @@ fn service(problems: &mut Problems<'_>, name: Name, root: &Node, first: &Range<u
             // The text of an instance could say more than the original's port.
             if text.bytes().all(|b| b.is_ascii_digit()) {
                 let spec: InstanceSpec = problems.parsed(&node.span, text)?;
-                return Some(Member { spec, admin: None });
+                return Some(spec.into());
             }
             problems.error(&node.span, "it is a port from 1 to 65535");
             None

@@ -1,16 +1,16 @@
 //! wocut's own files: `[service.NAME]` and its keys.
 
-use std::{net::IpAddr, num::NonZeroU8, ops::Range};
+use std::{net::IpAddr, ops::Range};
 
 use super::{
+    check,
     fields::Fields,
     node::{Key, Node, Value},
     problem::Problems,
     toml,
 };
 use crate::model::{
-    Admin, Check, CheckKind, Definition, EngineChoice, HttpPath, InstanceSpec, Listen, Member, Name, Options,
-    ParseError, Weight,
+    Admin, Definition, EngineChoice, InstanceSpec, Listen, Member, Name, Options, ParseError, Weight,
 };
 
 /// The keys of a service.
@@ -27,8 +27,7 @@ pub(super) const KEYS: [&str; 11] = [
     "description",
     "check",
 ];
-const INSTANCE_KEYS: [&str; 5] = ["name", "address", "port", "weight", "admin"];
-const CHECK_KEYS: [&str; 6] = ["type", "path", "interval", "timeout", "rise", "fall"];
+const INSTANCE_KEYS: [&str; 6] = ["name", "address", "port", "weight", "admin", "check"];
 
 const INSTANCES: &str = r#"[8001, "8002*3"]"#;
 
@@ -56,10 +55,7 @@ fn service(problems: &mut Problems<'_>, key: &Key, node: &Node) -> Option<Defini
     let options = options(problems, &fields);
     let engine: Option<EngineChoice> = fields.get("engine").and_then(|node| problems.parse(node));
     let description = fields.get("description").and_then(|node| problems.parse(node));
-    let check = fields.get("check").and_then(|node| check(problems, node));
-    if let (Some(span), true) = (fields.key("check"), check.is_some()) {
-        problems.warn(span, "the check is kept, but this version makes no checks");
-    }
+    let check = fields.get("check").and_then(|node| check::read(problems, node));
     let definition = Definition {
         name: name?,
         listen: listen?,
@@ -103,7 +99,7 @@ fn options(problems: &mut Problems<'_>, fields: &Fields<'_>) -> Options {
     }
 }
 
-fn word<T: std::str::FromStr<Err = ParseError>>(
+pub(super) fn word<T: std::str::FromStr<Err = ParseError>>(
     problems: &mut Problems<'_>,
     fields: &Fields<'_>,
     key: &str,
@@ -114,10 +110,13 @@ fn word<T: std::str::FromStr<Err = ParseError>>(
 fn instance(problems: &mut Problems<'_>, node: &Node) -> Option<Member> {
     match &node.value {
         Value::Number(port) => {
-            let spec = problems.parsed(&node.span, &port.to_string())?;
-            Some(Member { spec, admin: None })
+            let spec: InstanceSpec = problems.parsed(&node.span, &port.to_string())?;
+            Some(spec.into())
         }
-        Value::Text(text) => Some(Member { spec: problems.parsed(&node.span, text)?, admin: None }),
+        Value::Text(text) => {
+            let spec: InstanceSpec = problems.parsed(&node.span, text)?;
+            Some(spec.into())
+        }
         Value::Table(_) => member(problems, node),
         _ => problems.wants(node, "a port, a text as in `\"8002*3\"`, or a table"),
     }
@@ -135,16 +134,17 @@ fn member(problems: &mut Problems<'_>, node: &Node) -> Option<Member> {
         problems.parsed(&node.span, &weight.to_string())
     });
     let admin = fields.get("admin").and_then(|node| admin(problems, node));
+    let check = fields.get("check").and_then(|node| check::read_override(problems, node));
     let name = match fields.get("name") {
         Some(node) => problems.parse(node),
         None => port.and_then(|port| problems.parsed(&node.span, &port.to_string())),
     };
     let spec =
         InstanceSpec { name: name?, address, port: port?, weight: weight.unwrap_or_else(Weight::default) };
-    (problems.refused.count() == before).then_some(Member { spec, admin })
+    (problems.refused.count() == before).then_some(Member { spec, admin, check })
 }
 
-fn address(problems: &mut Problems<'_>, node: &Node) -> Option<IpAddr> {
+pub(super) fn address(problems: &mut Problems<'_>, node: &Node) -> Option<IpAddr> {
     let Value::Text(text) = &node.value else { return problems.wants(node, "a text") };
     match text.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(address) if address.is_unspecified() => {
@@ -167,34 +167,4 @@ fn admin(problems: &mut Problems<'_>, node: &Node) -> Option<Admin> {
         problems.error(&node.span, "it is one of `ready` `drain` `maint`");
     }
     found
-}
-
-fn check(problems: &mut Problems<'_>, node: &Node) -> Option<Check> {
-    let before = problems.refused.count();
-    let fields = problems.fields(node, &CHECK_KEYS)?;
-    let path: Option<HttpPath> = word(problems, &fields, "path");
-    let kind = fields.must("type", fields.span(), problems).and_then(|node| match &node.value {
-        Value::Text(text) if text == "tcp" => Some(CheckKind::Tcp),
-        Value::Text(text) if text == "http" => Some(CheckKind::Http { path: path.unwrap_or_default() }),
-        _ => problems.wants(node, "one of `\"tcp\"` and `\"http\"`"),
-    });
-    if let (Some(CheckKind::Tcp), Some(span)) = (&kind, fields.key("path")) {
-        problems.error(span, "a check of type `tcp` has no path");
-    }
-    let usual = Check::of(kind?);
-    let mut count = |key| {
-        let number: u8 = problems.number(fields.get(key)?, "a number", 1..=255)?;
-        NonZeroU8::new(number)
-    };
-    let (rise, fall) = (count("rise").unwrap_or(usual.rise), count("fall").unwrap_or(usual.fall));
-    let interval = word(problems, &fields, "interval").unwrap_or(usual.interval);
-    // An interval that is short has a timeout that is short as well, unless the file names one.
-    let timeout = word(problems, &fields, "timeout").unwrap_or(usual.timeout.min(interval));
-    match (Check { interval, timeout, rise, fall, ..usual }).sound() {
-        Ok(check) => (problems.refused.count() == before).then_some(check),
-        Err(error) => {
-            problems.error(fields.key("timeout").unwrap_or(fields.span()), error.to_string());
-            None
-        }
-    }
 }

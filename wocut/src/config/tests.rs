@@ -7,8 +7,8 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use super::{Config, export, original, problem::Problems, service, source::Source};
 use crate::{
     model::{
-        Admin, Check, CheckKind, Definition, EngineChoice, EngineKind, HookChoice, InstanceSpec, Member,
-        OnEmpty, Options, Policy, StickyPrefix, Wanted,
+        Admin, Check, CheckKind, CheckOverride, Definition, EngineChoice, EngineKind, Health, HookChoice,
+        HttpRequest, InstanceSpec, Member, OnEmpty, Options, Policy, Step, Steps, StickyPrefix, Tls, Wanted,
     },
     plan::{Assigned, Change, problems},
 };
@@ -82,6 +82,38 @@ fn whole_format_is_read() {
     assert_eq!((check.timeout.to_string(), check.rise.get(), check.fall.get()), ("500ms".into(), 1, 3));
     assert_eq!(api.options.sticky_prefix, StickyPrefix { v4: 24, v6: 64 });
     assert_eq!(api.check.unwrap().timeout.to_string(), "500ms");
+}
+
+#[test]
+fn every_kind_of_check_is_read() {
+    let text = r#"
+        [service.web]
+        listen = ["80/tcp"]
+        check = { type = "https", method = "POST", path = "/a?b", host = "a.example", status = ["200-299", 404], body = "*ok*", verify = false, server_name = "b.example", fast_interval = "100ms", initial = "down" }
+        instances = [
+            { port = 1, check = { type = "tcp", address = "::1", port = 81 } },
+            { port = 2, check = false },
+            { port = 3, check = { type = "send-expect", steps = [{ send = "EHLO%20x%0D%0A" }, { expect = "220*" }], tls = true } },
+            { port = 4, check = { type = "udp" } },
+            { port = 5, check = { type = "udp", steps = [{ send = "%00" }, { expect = "?" }] } },
+            { port = 6, check = { type = "exec", command = ["/usr/lib/check", "a b"] } },
+            7,
+        ]
+    "#;
+    let [web]: [Definition; 1] = toml(text).unwrap().try_into().unwrap();
+    let service = web.draft(EngineKind::Ebpf);
+    let checks: Vec<_> = service.instances.iter().map(|instance| service.check_of(instance)).collect();
+    let names: Vec<_> = checks.iter().map(|check| check.map(|check| check.kind.name())).collect();
+    let expected = ["tcp", "", "send-expect", "udp", "udp", "exec", "https"];
+    assert_eq!(names, expected.map(|name| Some(name).filter(|name| !name.is_empty())));
+    let tcp = checks[0].unwrap();
+    assert_eq!((tcp.address, tcp.port.unwrap().get()), (Some("::1".parse().unwrap()), 81));
+    assert!(matches!(&checks[3].unwrap().kind, CheckKind::Udp { steps } if steps.ends_in_send()));
+    let https = checks[6].unwrap();
+    assert_eq!((https.initial, https.fast_interval), (Health::Down, "100ms".parse().ok()));
+    let CheckKind::Https { request, tls } = &https.kind else { panic!("{https:?}") };
+    assert!(request.status.contains(404) && !request.status.contains(300) && !tls.verify);
+    assert_eq!(toml(&export(&applied(std::slice::from_ref(&web)))).unwrap()[0].check, web.check);
 }
 
 #[test]
@@ -159,7 +191,36 @@ fn bad_values_are_refused_with_the_reason() {
         ("description = \"a\\nb\"", "one line"),
         ("check = 1", "a table"),
         ("check = {}", "`type` is missing"),
-        ("check = { type = \"icmp\" }", "`\"tcp\"` and `\"http\"`"),
+        ("check = { type = \"icmp\" }", "one of `tcp`, `http`, `https`, `send-expect`, `udp` and `exec`"),
+        ("check = { type = 1 }", "a text, not a number"),
+        ("check = { type = \"tcp\", port = 0 }", "a port from 1 to 65535, not 0"),
+        ("check = { type = \"tcp\", address = \"x\" }", "an IPv4 or IPv6 address"),
+        ("check = { type = \"tcp\", initial = \"yes\" }", "`up` `down` `unknown`"),
+        ("check = { type = \"tcp\", fast_interval = \"3s\" }", "longer than the usual one"),
+        ("check = { type = \"tcp\", pahT = \"/\" }", "unknown key `pahT`"),
+        ("check = { type = \"http\", method = \"get\" }", "capital letters"),
+        ("check = { type = \"http\", host = \"a b\" }", "is not a host"),
+        ("check = { type = \"http\", status = 99 }", "codes from 100 to 599"),
+        ("check = { type = \"http\", status = [200, \"x\"] }", "`x` is not a status"),
+        ("check = { type = \"http\", status = [] }", "at least one"),
+        ("check = { type = \"http\", status = [true] }", "a code, a range"),
+        ("check = { type = \"http\", body = \"[\" }", "wants its `]`"),
+        ("check = { type = \"http\", body = \"*\", method = \"HEAD\" }", "has none"),
+        ("check = { type = \"http\", verify = true }", "`http` has no verify"),
+        ("check = { type = \"https\", verify = 1 }", "true or false"),
+        ("check = { type = \"https\", server_name = \"a b\" }", "a server's name"),
+        ("check = { type = \"send-expect\" }", "`steps` is missing"),
+        ("check = { type = \"send-expect\", steps = [] }", "at least one"),
+        ("check = { type = \"send-expect\", steps = [{}] }", "either `send` or `expect`"),
+        ("check = { type = \"send-expect\", steps = [{ send = \"%\" }] }", "two digits of 16"),
+        ("check = { type = \"send-expect\", steps = [{ send = \"a\" }], verify = false }", "`tls = true`"),
+        ("check = { type = \"udp\", steps = [{ expect = \"a\" }] }", "before we send"),
+        ("check = { type = \"exec\" }", "`command` is missing"),
+        ("check = { type = \"exec\", command = \"/bin/true\" }", "a list"),
+        ("check = { type = \"exec\", command = [\"true\"] }", "the full path"),
+        ("check = { type = \"exec\", command = [\"/bin/test\", 1] }", "a text, not a number"),
+        ("instances = [{ port = 1, check = true }]", "`false` for no check"),
+        ("instances = [{ port = 1, check = { type = \"x\" } }]", "one of `tcp`"),
         ("check = { type = \"tcp\", path = \"/\" }", "has no path"),
         ("check = { type = \"http\", path = \"healthz\" }", "begins with `/`"),
         ("check = { type = \"tcp\", interval = \"1s\", timeout = \"2s\" }", "the next check begins after 1s"),
@@ -302,26 +363,83 @@ fn options() -> impl Strategy<Value = Options> {
     )
 }
 
-fn check() -> impl Strategy<Value = Check> {
-    let kind = prop_oneof![
-        Just(CheckKind::Tcp),
-        "/[!-~]{0,40}".prop_map(|path| CheckKind::Http { path: path.parse().unwrap() }),
+fn request() -> impl Strategy<Value = HttpRequest> {
+    let status = vec(prop_oneof![(100u16..=599).prop_map(|it| it.to_string()), Just("200-399".into())], 1..5);
+    let host = option::of("[a-z]{1,9}(:[1-9][0-9]{0,3})?");
+    ("/[a-zA-Z0-9/?&=%']{0,40}", select(vec!["GET", "POST"]), host, status, option::of(pattern())).prop_map(
+        |(path, method, host, status, body)| HttpRequest {
+            method: method.parse().unwrap(),
+            path: path.parse().unwrap(),
+            host: host.map(|host| host.parse().unwrap()),
+            status: status.join(" ").parse().unwrap(),
+            body: body.map(|body| body.parse().unwrap()),
+        },
+    )
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    "([a-z\"'*?ä\\]]|%[0-9A-F]{2}|\\[[!a-c]]|\\\\[*\\\\]){1,12}"
+        .prop_filter("a class is not empty", |text| text.parse::<crate::model::Pattern>().is_ok())
+}
+
+fn steps() -> impl Strategy<Value = Steps> {
+    let step = prop_oneof![
+        "([a-z\"\\\\ä]|%[0-9a-f]{2}){0,12}".prop_map(|text| Step::Send(text.parse().unwrap())),
+        pattern().prop_map(|text| Step::Expect(text.parse().unwrap())),
     ];
-    (kind, 10u64..=3_600_000, 0u64..=100, 1u8.., 1u8..).prop_map(|(kind, interval, part, rise, fall)| {
-        let millis = |millis: u64| format!("{}ms", millis.max(10)).parse().unwrap();
-        Check {
-            interval: millis(interval),
-            timeout: millis(interval * part / 100),
-            rise: rise.try_into().unwrap(),
-            fall: fall.try_into().unwrap(),
-            ..Check::of(kind)
-        }
-    })
+    vec(step, 1..5).prop_map(|steps| steps.try_into().unwrap())
+}
+
+fn kind() -> impl Strategy<Value = CheckKind> {
+    let tls = (any::<bool>(), option::of("[a-z]{1,9}(\\.[a-z]{1,9}){0,2}"))
+        .prop_map(|(verify, name)| Tls { verify, server_name: name.map(|name| name.parse().unwrap()) });
+    prop_oneof![
+        Just(CheckKind::Tcp),
+        request().prop_map(CheckKind::Http),
+        (request(), tls.clone()).prop_map(|(request, tls)| CheckKind::Https { request, tls }),
+        (steps(), option::of(tls)).prop_map(|(steps, tls)| CheckKind::SendExpect { steps, tls }),
+        steps()
+            .prop_filter("the first word is ours", Steps::begins_with_send)
+            .prop_map(|steps| CheckKind::Udp { steps }),
+        vec("[^\0]{0,12}", 0..3).prop_map(|mut words| {
+            words.insert(0, "/bin/true".into());
+            CheckKind::Exec { command: words.try_into().unwrap() }
+        }),
+    ]
+}
+
+fn check() -> impl Strategy<Value = Check> {
+    let counts = (1u8.., 1u8.., select(vec![Health::Up, Health::Down, Health::Unknown]));
+    let place = (spec(), any::<bool>()).prop_map(|(spec, port)| (spec.address, port.then_some(spec.port)));
+    (kind(), 10u64..=3_600_000, 0u64..=100, option::of(0u64..=100), counts, place).prop_map(
+        |(kind, interval, part, fast, (rise, fall, initial), (address, port))| {
+            let millis = |millis: u64| format!("{}ms", millis.max(10)).parse().unwrap();
+            Check {
+                kind,
+                address,
+                port: port.and_then(|port| port.try_into().ok()),
+                interval: millis(interval),
+                fast_interval: fast.map(|part| millis(interval * part / 100)),
+                timeout: millis(interval * part / 100),
+                rise: rise.try_into().unwrap(),
+                fall: fall.try_into().unwrap(),
+                initial,
+            }
+        },
+    )
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    let admin = option::of(select(vec![Admin::Ready, Admin::Drain, Admin::Maint]));
+    let own = prop_oneof![
+        4 => Just(None),
+        1 => Just(Some(CheckOverride::Off)),
+        1 => check().prop_map(|check| Some(CheckOverride::Own(check.into()))),
+    ];
+    (spec(), admin, own).prop_map(|(spec, admin, check)| Member { spec, admin, check })
 }
 
 fn definition() -> impl Strategy<Value = Definition> {
-    let member = (spec(), option::of(select(vec![Admin::Ready, Admin::Drain, Admin::Maint])))
-        .prop_map(|(spec, admin)| Member { spec, admin });
     let listen = (spec(), any::<bool>()).prop_map(|(spec, udp)| crate::model::Listen {
         address: spec.address,
         port: spec.port,
@@ -329,7 +447,7 @@ fn definition() -> impl Strategy<Value = Definition> {
     });
     let engine = select(vec![EngineKind::Ebpf, EngineKind::Iptables]).prop_map(EngineChoice::Only);
     let description = option::of("[^\\p{Cc}]{1,40}");
-    (name(), vec(listen, 1..3), vec(member, 1..12), options(), engine, description, option::of(check()))
+    (name(), vec(listen, 1..3), vec(member(), 1..12), options(), engine, description, option::of(check()))
         .prop_map(|(name, listen, instances, options, engine, description, check)| Definition {
             name: name.parse().unwrap(),
             listen,
@@ -367,7 +485,8 @@ proptest! {
         for (name, service) in &wanted.services {
             let back = &again.services[name];
             let states = |service: &crate::model::Service| -> Vec<_> {
-                service.instances.iter().map(|instance| (instance.spec.clone(), instance.admin)).collect()
+                let instances = service.instances.iter();
+                instances.map(|it| (it.spec.clone(), it.admin, it.check.clone())).collect()
             };
             prop_assert_eq!(states(service), states(back));
             prop_assert_eq!(

@@ -3,11 +3,12 @@
 //! Traffic does not depend on it: it makes changes as every command does, through [`Host`](crate::host::Host), and what
 //! it found out is in the state file. While it is dead, connections go on as last decided.
 //!
-//! In reading order: `serve` starts and ends it; `files` reads the configuration and `state` keeps the state file; `drift`
-//! notices what others change; `systemd` and `log` tell how it is. Every part looks at this host and changes it through
+//! In reading order: `serve` starts and ends it; `files` reads the configuration and `state` keeps the state file; `checks`
+//! asks instances how they are; `drift` notices what others change; `systemd` and `log` tell how it is. Every part looks at this host and changes it through
 //! a [`Handle`], and tells what happened as an [`Event`].
 
 mod alone;
+mod checks;
 mod drift;
 mod event;
 mod files;

@@ -8,7 +8,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{Event, Handle, alone::Alone, drift, files::Files, log, systemd};
+use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, systemd};
 use crate::{
     config::{Problem, Refused},
     error::one_line,
@@ -55,6 +55,7 @@ async fn run(handle: &Handle, options: Options) -> anyhow::Result<()> {
         stopped = signals.serve(handle, &files) => stopped?,
         drift = drift::watch(handle) => drift?,
         follow = drift::follow(handle) => follow?,
+        checks = checks::run(handle) => checks?,
         never = systemd::watchdog() => match never {},
     }
     systemd::stopping();

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Admin, Check, EngineChoice, EngineKind, Health, Instance, InstanceSpec, Listen, Name, Options,
-    ParseError, Service, serde_as_text,
+    Admin, Check, CheckOverride, EngineChoice, EngineKind, Health, Instance, InstanceSpec, Listen, Name,
+    Options, ParseError, Service, serde_as_text,
 };
 
 /// A service as a file wants it.
@@ -33,13 +33,24 @@ pub struct Member {
     pub spec: InstanceSpec,
     /// None: whatever the operator wants of it now.
     pub admin: Option<Admin>,
+    /// None: its service's check holds.
+    pub check: Option<CheckOverride>,
+}
+
+impl From<InstanceSpec> for Member {
+    fn from(spec: InstanceSpec) -> Self {
+        Self { spec, admin: None, check: None }
+    }
 }
 
 impl Definition {
     /// What makes a service as it is now.
     pub fn of(name: &Name, service: &Service) -> Self {
-        let member =
-            |instance: &Instance| Member { spec: instance.spec.clone(), admin: Some(instance.admin) };
+        let member = |instance: &Instance| Member {
+            spec: instance.spec.clone(),
+            admin: Some(instance.admin),
+            check: instance.check.clone(),
+        };
         Self {
             name: name.clone(),
             listen: service.listen.clone(),
@@ -63,6 +74,7 @@ impl Definition {
             admin: member.admin.unwrap_or_default(),
             health: Health::default(),
             picked_before: 0,
+            check: member.check.clone(),
         };
         Service {
             index: 0,

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, ParseError, endpoint, serde_as_text, write_endpoint};
+use super::{CheckOverride, Name, ParseError, endpoint, serde_as_text, write_endpoint};
 
 /// Relative share of the new connections: 0 to 256. 0 is drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -172,6 +172,9 @@ pub struct Instance {
     /// Picks that had chosen it when the service's shares last changed.
     #[serde(default)]
     pub picked_before: u64,
+    /// None: its service's check holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckOverride>,
 }
 
 impl Instance {

@@ -8,7 +8,10 @@ mod name;
 mod options;
 mod service;
 
-pub use check::{Check, CheckKind, HttpPath, Period};
+pub use check::{
+    Check, CheckKind, CheckOverride, HttpHost, HttpMethod, HttpPath, HttpRequest, Pattern, Payload, Period,
+    Program, Statuses, Step, Steps, Tls, TlsName, Unsound,
+};
 pub use definition::{Definition, Description, Member};
 pub use instance::{Admin, Health, Instance, InstanceSpec, Weight};
 pub use listen::{Listen, Protocol};

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Description, Instance, Listen, Name, Options, ParseError, Protocol};
+use super::{Check, CheckOverride, Description, Instance, Listen, Name, Options, ParseError, Protocol};
 
 /// What carries a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,6 +57,15 @@ impl Service {
     /// The instance of that name.
     pub fn instance(&self, name: &Name) -> Option<&Instance> {
         self.instances.iter().find(|instance| instance.spec.name == *name)
+    }
+
+    /// The check that holds for one of its instances.
+    pub fn check_of<'s>(&'s self, instance: &'s Instance) -> Option<&'s Check> {
+        match &instance.check {
+            None => self.check.as_ref(),
+            Some(CheckOverride::Off) => None,
+            Some(CheckOverride::Own(check)) => Some(check),
+        }
     }
 
     /// The instances that may be given new connections.

@@ -10,7 +10,8 @@ use super::{
     validate,
 };
 use crate::model::{
-    Definition, EngineChoice, EngineKind, Instance, InstanceSpec, Member, Name, Options, Service, Wanted,
+    CheckOverride, Definition, EngineChoice, EngineKind, Health, Instance, InstanceSpec, Member, Name,
+    Options, Service, Wanted,
 };
 
 /// A service as a file wants it, on an engine that can carry it.
@@ -119,27 +120,40 @@ fn put(service: Assigned, wanted: &mut Wanted) -> Result<Option<String>, ChangeE
     if moves {
         for instance in &mut instances {
             let fresh = new_instance(wanted, instance.spec.clone());
-            *instance = Instance { admin: instance.admin, health: instance.health, ..fresh };
+            let Instance { admin, health, check, .. } = instance.clone();
+            *instance = Instance { admin, health, check, ..fresh };
         }
     }
     let engine_reason = if moves { engine_reason } else { old.engine_reason.clone() };
     let index = old.index;
-    let new = Service { index, engine, engine_reason, description, listen, options, check, instances };
+    let mut new = Service { index, engine, engine_reason, description, listen, options, check, instances };
+    forget_unchecked(&mut new);
     let changes = changes(&old, &new);
     wanted.services.insert(name, new);
     Ok((!changes.is_empty()).then(|| format!("changed: {}", changes.join("; "))))
+}
+
+/// What nothing checks any more is not known to be down.
+fn forget_unchecked(service: &mut Service) {
+    let checked: Vec<bool> =
+        service.instances.iter().map(|instance| service.check_of(instance).is_some()).collect();
+    for (instance, checked) in service.instances.iter_mut().zip(checked) {
+        if !checked {
+            instance.health = Health::Unknown;
+        }
+    }
 }
 
 /// Instances that stay keep their ids, and with them their counters and open connections.
 fn members(wanted: &mut Wanted, kept: Vec<Instance>, members: Vec<Member>) -> Vec<Instance> {
     let mut kept: BTreeMap<_, Instance> =
         kept.into_iter().map(|instance| (place(&instance.spec), instance)).collect();
-    let instance = |Member { spec, admin }| {
+    let instance = |Member { spec, admin, check }| {
         let instance = match kept.remove(&place(&spec)) {
             Some(old) => Instance { spec, ..old },
             None => new_instance(wanted, spec),
         };
-        Instance { admin: admin.unwrap_or(instance.admin), ..instance }
+        Instance { admin: admin.unwrap_or(instance.admin), check, ..instance }
     };
     members.into_iter().map(instance).collect()
 }
@@ -182,6 +196,13 @@ fn changes(old: &Service, new: &Service) -> Vec<String> {
         if was.admin != now.admin {
             said.push(format!("{name} is {}, was {}", now.admin, was.admin));
         }
+        if was.check != now.check {
+            said.push(match now.check {
+                None => format!("{name} has its service's check"),
+                Some(CheckOverride::Off) => format!("{name} has no check"),
+                Some(CheckOverride::Own(_)) => format!("{name} has another check of its own"),
+            });
+        }
     }
     let stay = |service| -> Vec<_> {
         specs(service).map(place).filter(|it| before.contains_key(it) && after.contains_key(it)).collect()
@@ -221,12 +242,15 @@ fn options(old: Options, new: Options) -> Vec<String> {
 mod tests {
     use super::{Assigned, problems};
     use crate::{
-        model::{Admin, Definition, EngineChoice, EngineKind, Member, Options, Policy, Wanted},
+        model::{
+            Admin, Check, CheckKind, CheckOverride, Definition, EngineChoice, EngineKind, Health,
+            InstanceSpec, Options, Policy, Wanted,
+        },
         plan::{Change, ChangeError},
     };
 
     fn definition(name: &str, listen: &str, instances: &str) -> Definition {
-        let member = |text: &str| Member { spec: text.parse().unwrap(), admin: None };
+        let member = |text: &str| text.parse::<InstanceSpec>().unwrap().into();
         Definition {
             name: name.parse().unwrap(),
             listen: listen.split(' ').map(|l| l.parse().unwrap()).collect(),
@@ -318,6 +342,29 @@ mod tests {
         assert_eq!(ids(&wanted, "web"), [3, 4]);
         assert_eq!(wanted.services["web"].instances[1].admin, Admin::Drain);
         assert_eq!(wanted.next_instance, 5);
+    }
+
+    #[test]
+    fn what_nothing_checks_any_more_is_not_held_to_be_down() {
+        let mut wanted = Wanted::empty(None);
+        let mut web = definition("web", "80/tcp", "8001 8002 8003");
+        web.check = Some(Check::of(CheckKind::Tcp));
+        apply(&mut wanted, false, std::slice::from_ref(&web)).unwrap();
+        for instance in &mut wanted.services.get_mut("web").unwrap().instances {
+            instance.health = Health::Down;
+        }
+        web.instances[0].check = Some(CheckOverride::Off);
+        web.instances[1].check = Some(CheckOverride::Own(Check::of(CheckKind::Tcp).into()));
+        let line = apply(&mut wanted, false, std::slice::from_ref(&web)).unwrap();
+        assert_eq!(line, "web: changed: 8001 has no check; 8002 has another check of its own");
+        let health = |wanted: &Wanted| -> Vec<Health> {
+            wanted.services["web"].instances.iter().map(|instance| instance.health).collect()
+        };
+        assert_eq!(health(&wanted), [Health::Unknown, Health::Down, Health::Down]);
+        (web.check, web.instances[0].check) = (None, None);
+        let line = apply(&mut wanted, false, &[web]).unwrap();
+        assert_eq!(line, "web: changed: 8001 has its service's check; has no check");
+        assert_eq!(health(&wanted), [Health::Unknown, Health::Down, Health::Unknown]);
     }
 
     #[test]

@@ -258,7 +258,7 @@ fn find<'a>(wanted: &'a mut Wanted, service: &Name, name: &Name) -> Result<&'a m
 pub(super) fn new_instance(wanted: &mut Wanted, spec: InstanceSpec) -> Instance {
     let id = wanted.next_instance;
     wanted.next_instance = id.wrapping_add(1).max(1);
-    Instance { id, spec, admin: Admin::default(), health: Health::default(), picked_before: 0 }
+    Instance { id, spec, admin: Admin::default(), health: Health::default(), picked_before: 0, check: None }
 }
 
 pub(super) fn free_index(wanted: &Wanted) -> Result<u32, ChangeError> {

@@ -139,6 +139,7 @@ mod tests {
             admin: Admin::Ready,
             health: Health::Unknown,
             picked_before: 0,
+            check: None,
         };
         let place = "10.1.0.1:8001".parse().unwrap();
         assert!(answers(&instance("8001"), place) && answers(&instance("a=10.1.0.1:8001"), place));

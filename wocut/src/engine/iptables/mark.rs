@@ -51,6 +51,7 @@ mod tests {
             admin: Admin::Ready,
             health: Health::Unknown,
             picked_before: 0,
+            check: None,
         }
     }
 

@@ -15,6 +15,7 @@ fn service(listen: &[&str], instances: &[&str]) -> Service {
         admin: if text.ends_with('!') { Admin::Drain } else { Admin::Ready },
         health: Health::Unknown,
         picked_before: 0,
+        check: None,
     };
     Service {
         index: 0,

@@ -1,8 +1,10 @@
 //! Services as a file that makes them again.
 
+mod check;
+
 use serde_json::Value;
 
-use crate::model::{Admin, CheckKind, EngineKind, Instance, InstanceSpec, Name, Options, Service, Wanted};
+use crate::model::{Admin, EngineKind, Instance, InstanceSpec, Name, Options, Service, Wanted};
 
 /// Characters that a line may have before its list goes down the page.
 const WIDTH: usize = 100;
@@ -31,17 +33,7 @@ fn service(name: &Name, service: &Service) -> String {
     let instances: Vec<String> = service.instances.iter().map(instance).collect();
     put("instances", list("instances", &instances));
     if let Some(check) = &service.check {
-        let mut fields: Vec<(&str, String)> = match &check.kind {
-            CheckKind::Tcp => vec![("type", quoted("tcp"))],
-            CheckKind::Http { path } => vec![("type", quoted("http")), ("path", quoted(path.as_str()))],
-        };
-        fields.extend([
-            ("interval", quoted(&check.interval.to_string())),
-            ("timeout", quoted(&check.timeout.to_string())),
-            ("rise", check.rise.to_string()),
-            ("fall", check.fall.to_string()),
-        ]);
-        put("check", table(&fields));
+        put("check", check::check(check));
     }
     lines.join("\n") + "\n"
 }
@@ -64,8 +56,8 @@ fn options(options: Options) -> Vec<(String, String)> {
 }
 
 fn instance(instance: &Instance) -> String {
-    let Instance { spec, admin, .. } = instance;
-    if *admin == Admin::Ready {
+    let Instance { spec, admin, check, .. } = instance;
+    if *admin == Admin::Ready && check.is_none() {
         let text = spec.to_string();
         let is_port = text.bytes().all(|b| b.is_ascii_digit());
         return if is_port { text } else { quoted(&text) };
@@ -80,7 +72,10 @@ fn instance(instance: &Instance) -> String {
     if *weight != crate::model::Weight::default() {
         fields.push(("weight", weight.to_string()));
     }
-    fields.push(("admin", quoted(&admin.to_string())));
+    if *admin != Admin::Ready {
+        fields.push(("admin", quoted(&admin.to_string())));
+    }
+    fields.extend(check.iter().map(|check| ("check", check::instead(check))));
     table(&fields)
 }
 

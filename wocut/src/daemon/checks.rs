@@ -1,0 +1,190 @@
+//! Asks every instance that has a check, each in its own time, and makes wanted what comes of it.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::{JoinSet, spawn_blocking},
+    time::{Instant, sleep},
+};
+
+use super::{Event, Handle};
+use crate::{
+    error::one_line,
+    health::{Machine, Target, ask, timetable},
+    model::{Admin, Check, Health, Instance, Name, Service, Wanted},
+    plan::Change,
+    sys::listeners::{self, Listener},
+};
+
+/// Who makes these changes.
+const WHO: &str = "checks";
+/// After a change that could not be made, it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// An instance that is asked.
+#[derive(Clone, Debug, PartialEq)]
+struct Asked {
+    service: Name,
+    instance: Instance,
+    check: Check,
+}
+
+/// What is new of an instance.
+#[derive(Debug)]
+struct News {
+    asked: Asked,
+    health: Health,
+    why: String,
+}
+
+/// Asks until it is dropped.
+pub(super) async fn run(handle: &Handle) -> anyhow::Result<()> {
+    let mut wanted = handle.watch();
+    let (tell, mut news) = unbounded_channel();
+    let mut batch = Vec::new();
+    let mut tasks = JoinSet::new();
+    let mut running: BTreeMap<u32, (Asked, tokio::task::AbortHandle)> = BTreeMap::new();
+    loop {
+        let now = wanted.borrow_and_update().clone();
+        forget_unchecked(handle, &now).await;
+        let mut asked: BTreeMap<u32, Asked> = all(&now).map(|asked| (asked.instance.id, asked)).collect();
+        running.retain(|id, (known, task)| {
+            let stays = asked.get(id).is_some_and(|asked| asked.is_same(known));
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        asked.retain(|id, _| !running.contains_key(id));
+        for (id, asked) in asked {
+            let task = tasks.spawn(asked.clone().ask(handle.clone(), tell.clone()));
+            running.insert(id, (asked, task));
+        }
+        tokio::select! {
+            changed = wanted.changed() => changed.context("wait for changes of what is wanted")?,
+            _ = news.recv_many(&mut batch, usize::MAX) => settle(handle, &mut news, std::mem::take(&mut batch)).await,
+            // One that was stopped.
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+}
+
+/// Every instance that has a check, and is not out of use.
+fn all(wanted: &Wanted) -> impl Iterator<Item = Asked> {
+    let of = |(name, service): (&Name, &Service)| -> Vec<Asked> {
+        let checked = service.instances.iter().filter(|instance| instance.admin != Admin::Maint);
+        let asked = |instance: &Instance| {
+            let check = service.check_of(instance)?.clone();
+            Some(Asked { service: name.clone(), instance: instance.clone(), check })
+        };
+        checked.filter_map(asked).collect()
+    };
+    wanted.services.iter().flat_map(of)
+}
+
+/// What nothing asks any more is not known any more.
+async fn forget_unchecked(handle: &Handle, wanted: &Wanted) {
+    let of = |(name, service): (&Name, &Service)| -> Vec<(Name, Name, Health)> {
+        let known = service.instances.iter().filter(|instance| instance.health != Health::Unknown);
+        let unchecked = known.filter(|instance| service.check_of(instance).is_none());
+        unchecked.map(|instance| (name.clone(), instance.spec.name.clone(), Health::Unknown)).collect()
+    };
+    let gone: Vec<_> = wanted.services.iter().flat_map(of).collect();
+    if !gone.is_empty()
+        && let Err(error) = handle.change(WHO, |_, _| Ok(Change::Health(gone))).await
+    {
+        tracing::error!("forget what no check says any more: {}", one_line(&error));
+    }
+}
+
+/// Makes news wanted, as one change.
+async fn settle(handle: &Handle, news: &mut UnboundedReceiver<News>, mut batch: Vec<News>) {
+    loop {
+        let found = batch.iter().map(|News { asked, health, .. }| {
+            (asked.service.clone(), asked.instance.spec.name.clone(), *health)
+        });
+        let found: Vec<_> = found.collect();
+        match handle.change(WHO, |_, _| Ok(Change::Health(found))).await {
+            Ok(_) => break,
+            Err(error) => {
+                let what = "make wanted what checks found".into();
+                handle.tell(Event::Failed { what, why: one_line(&error) });
+                sleep(AGAIN).await;
+                while let Ok(newer) = news.try_recv() {
+                    batch.push(newer);
+                }
+            }
+        }
+    }
+    for News { asked: Asked { service, instance, .. }, health, why } in batch {
+        handle.tell(Event::Health { service, instance: instance.spec.name, health, why });
+    }
+}
+
+impl Asked {
+    /// Whether it is asked as that one is: what became of it by its answers makes no other one of it.
+    fn is_same(&self, other: &Self) -> bool {
+        let place = |asked: &Self| {
+            let Self { service, instance, check } = asked;
+            (
+                service.clone(),
+                instance.spec.name.clone(),
+                instance.spec.address,
+                instance.spec.port,
+                check.clone(),
+            )
+        };
+        place(self) == place(other)
+    }
+
+    /// Asks until it is dropped.
+    async fn ask(self, handle: Handle, tell: UnboundedSender<News>) {
+        let mut machine = Machine::new(self.instance.health, &self.check);
+        let told = |health, why: String| {
+            // Nobody listens to one that is about to be dropped.
+            let _heard = tell.send(News { asked: self.clone(), health, why });
+        };
+        if machine.health() != self.instance.health {
+            told(machine.health(), "as the check has it before the first answer".into());
+        }
+        let mut found = self.place().await;
+        sleep(timetable::first(machine.interval(), random())).await;
+        loop {
+            let began = Instant::now();
+            let answer = ask(&self.check, &Target::of(&self.check, &self.instance, found)).await;
+            handle.count(self.instance.id, answer.is_ok());
+            let why = match &answer {
+                Ok(()) => "it answers".into(),
+                Err(failure) => failure.to_string(),
+            };
+            tracing::debug!(service = %self.service, instance = %self.instance.spec.name, "check: {why}");
+            if let Some(health) = machine.heard(answer.is_ok()) {
+                told(health, why);
+            }
+            if answer.is_err() {
+                // It may have come back at another address.
+                found = self.place().await;
+            }
+            sleep(timetable::next(machine.interval(), began.elapsed(), random())).await;
+        }
+    }
+
+    /// Where it listens, if neither it nor the check names an address.
+    async fn place(&self) -> Option<IpAddr> {
+        if self.check.address.or(self.instance.spec.address).is_some() {
+            return None;
+        }
+        let listeners = spawn_blocking(listeners::tcp).await.ok()?.ok()?;
+        let port = self.instance.spec.port;
+        listeners.iter().find(|listener| listener.serves(None, port)).map(Listener::reachable_at)
+    }
+}
+
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without chance, checks are in step, and that is all.
+    let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::INSECURE);
+    u32::from_ne_bytes(bytes)
+}

@@ -1,0 +1,42 @@
+//! What an instance has instead of its service's check.
+
+use serde::{Deserialize, Serialize};
+
+use super::Check;
+
+/// What an instance has instead of its service's check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OverrideForm", into = "OverrideForm")]
+pub enum CheckOverride {
+    /// Nothing asks it.
+    Off,
+    /// A check of its own.
+    Own(Box<Check>),
+}
+
+/// `false`, or a check.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OverrideForm {
+    // `true` is never written, and says nothing.
+    Flag(bool),
+    Check(Box<Check>),
+}
+
+impl From<OverrideForm> for CheckOverride {
+    fn from(form: OverrideForm) -> Self {
+        match form {
+            OverrideForm::Flag(_) => Self::Off,
+            OverrideForm::Check(check) => Self::Own(check),
+        }
+    }
+}
+
+impl From<CheckOverride> for OverrideForm {
+    fn from(check: CheckOverride) -> Self {
+        match check {
+            CheckOverride::Off => Self::Flag(false),
+            CheckOverride::Own(check) => Self::Check(check),
+        }
+    }
+}
