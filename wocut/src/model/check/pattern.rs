@@ -1,6 +1,10 @@
 //! What an answer has to be like.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+};
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -15,7 +19,21 @@ use crate::model::{ParseError, serde_as_text};
 pub struct Pattern {
     text: String,
     literal: Vec<u8>,
-    expression: Regex,
+    expression: Arc<Expression>,
+}
+
+/// Compiled when it is needed, and once for all copies: most commands read a check and never make it.
+struct Expression {
+    source: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Expression {
+    /// Not None: what is translated is an expression, and too short to be a large one.
+    fn compiled(&self) -> Option<&Regex> {
+        let build = || RegexBuilder::new(&self.source).unicode(false).dot_matches_new_line(true).build().ok();
+        self.compiled.get_or_init(build).as_ref()
+    }
 }
 
 impl Pattern {
@@ -24,7 +42,7 @@ impl Pattern {
 
     /// Whether an answer is like this.
     pub fn matches(&self, answer: &[u8]) -> bool {
-        self.expression.is_match(answer)
+        self.expression.compiled().is_some_and(|expression| expression.is_match(answer))
     }
 
     /// Whether an answer that begins so may become like this.
@@ -41,9 +59,8 @@ impl FromStr for Pattern {
         if text.is_empty() || text.len() > Self::MAX {
             return Err(error("it has 1 to 1024 bytes"));
         }
-        let (literal, expression) = translated(text.as_bytes()).map_err(error)?;
-        let expression = RegexBuilder::new(&expression).unicode(false).dot_matches_new_line(true).build();
-        let expression = expression.map_err(|cause| error(&cause.to_string()))?;
+        let (literal, source) = translated(text.as_bytes()).map_err(error)?;
+        let expression = Arc::new(Expression { source, compiled: OnceLock::new() });
         Ok(Self { text: text.into(), literal, expression })
     }
 }
@@ -194,6 +211,14 @@ mod tests {
     }
 
     #[test]
+    fn longest_patterns_compile() {
+        for part in ["*", "?", "a", "*?", "[!a]", "[%00-%ff]", "%ff", "[a-z0-9]*"] {
+            let longest = pattern(&part.repeat(Pattern::MAX / part.len()));
+            assert!(longest.expression.compiled().is_some(), "{part}");
+        }
+    }
+
+    #[test]
     fn bad_text_is_refused_with_the_reason() {
         let long = "x".repeat(1025);
         for (bad, why) in [
@@ -216,6 +241,7 @@ mod tests {
         fn no_text_panics(text in "\\PC*|[\\]\\[!^a-c*?%0-9\\\\-]{0,30}", answer in any::<Vec<u8>>()) {
             if let Ok(pattern) = text.parse::<Pattern>() {
                 prop_assert_eq!(pattern.to_string(), text);
+                prop_assert!(pattern.expression.compiled().is_some());
                 prop_assert!(!pattern.matches(&answer) || pattern.may_match(&answer));
             }
         }
