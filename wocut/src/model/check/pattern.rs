@@ -18,7 +18,8 @@ use crate::model::{ParseError, serde_as_text};
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
-    literal: Vec<u8>,
+    /// What it begins with, and whether that is all.
+    literal: (Vec<u8>, bool),
     expression: Arc<Expression>,
 }
 
@@ -47,7 +48,9 @@ impl Pattern {
 
     /// Whether an answer that begins so may become like this.
     pub fn may_match(&self, begin: &[u8]) -> bool {
-        begin.iter().zip(&self.literal).all(|(is, wanted)| is == wanted)
+        let (literal, is_all) = &self.literal;
+        let fits = !is_all || begin.len() <= literal.len();
+        fits && begin.iter().zip(literal).all(|(is, wanted)| is == wanted)
     }
 }
 
@@ -65,8 +68,8 @@ impl FromStr for Pattern {
     }
 }
 
-/// The bytes that it begins with, and the whole as a regular expression.
-fn translated(mut rest: &[u8]) -> Result<(Vec<u8>, String), &'static str> {
+/// The bytes that it begins with, whether they are all, and the whole as a regular expression.
+fn translated(mut rest: &[u8]) -> Result<((Vec<u8>, bool), String), &'static str> {
     let (mut literal, mut is_literal) = (Vec::new(), true);
     let mut expression = String::from("\\A");
     while let [first, after @ ..] = rest {
@@ -86,7 +89,7 @@ fn translated(mut rest: &[u8]) -> Result<(Vec<u8>, String), &'static str> {
         }
     }
     expression.push_str("\\z");
-    Ok((literal, expression))
+    Ok(((literal, is_literal), expression))
 }
 
 /// What is between brackets. Returns what comes after it.
@@ -208,6 +211,7 @@ mod tests {
         assert!(pattern("220*").may_match(b"22") && pattern("220*").may_match(b"220 x"));
         assert!(!pattern("220*").may_match(b"5"));
         assert!(pattern("2[25]0").may_match(b"2x"));
+        assert!(pattern("+OK%0A").may_match(b"+OK") && !pattern("+OK%0A").may_match(b"+OK\n+"));
     }
 
     #[test]
