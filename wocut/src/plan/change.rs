@@ -149,17 +149,18 @@ impl Change {
         let (description, check) =
             old.map_or((None, None), |old| (old.description.clone(), old.check.clone()));
         // Instances that stay keep their ids, and with them their counters and open connections.
-        let mut kept = match wanted.services.remove(&name) {
-            Some(old) if old.engine == engine => old.instances,
-            // On another engine they are new, and counted from nothing.
-            _ => Vec::new(),
+        let (stays, mut kept) = match wanted.services.remove(&name) {
+            Some(old) => (old.engine == engine, old.instances),
+            None => (true, Vec::new()),
         };
         let instances: Vec<Instance> = instances
             .into_iter()
             .map(|spec| {
                 let same = |old: &Instance| old.spec.port == spec.port && old.spec.address == spec.address;
                 match kept.iter().position(same) {
-                    Some(i) => Instance { spec, ..kept.swap_remove(i) },
+                    Some(i) if stays => Instance { spec, ..kept.swap_remove(i) },
+                    // On another engine they are new, and counted from nothing.
+                    Some(i) => Instance { check: kept.swap_remove(i).check, ..new_instance(wanted, spec) },
                     None => new_instance(wanted, spec),
                 }
             })
@@ -285,7 +286,7 @@ pub(super) fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Change, ChangeError};
-    use crate::model::{Admin, EngineKind, InstanceSpec, Name, Options, Wanted};
+    use crate::model::{Admin, CheckOverride, EngineKind, InstanceSpec, Name, Options, Wanted};
 
     fn attach(name: &str, listen: &str, instances: &str, force: bool) -> Change {
         Change::Attach {
@@ -343,6 +344,19 @@ mod tests {
         attach("web", "81/tcp", "8002*5 8003", true).apply(&mut wanted).unwrap();
         let ids: Vec<u32> = wanted.services["web"].instances.iter().map(|instance| instance.id).collect();
         assert_eq!(ids, [2, 3]);
+    }
+
+    #[test]
+    fn forced_attach_keeps_checks_on_another_engine_too() {
+        let mut wanted = web();
+        wanted.services.get_mut("web").unwrap().instances[1].check = Some(CheckOverride::Off);
+        let mut change = attach("web", "80/tcp", "8001 8002", true);
+        let Change::Attach { engine, .. } = &mut change else { panic!("{change:?}") };
+        *engine = EngineKind::Iptables;
+        change.apply(&mut wanted).unwrap();
+        let kept: Vec<_> =
+            wanted.services["web"].instances.iter().map(|it| (it.id, it.check.clone())).collect();
+        assert_eq!(kept, [(3, None), (4, Some(CheckOverride::Off))]);
     }
 
     #[test]

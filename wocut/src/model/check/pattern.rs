@@ -1,6 +1,10 @@
 //! What an answer has to be like.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+};
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -14,8 +18,23 @@ use crate::model::{ParseError, serde_as_text};
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
-    literal: Vec<u8>,
-    expression: Regex,
+    /// What it begins with, and whether that is all.
+    literal: (Vec<u8>, bool),
+    expression: Arc<Expression>,
+}
+
+/// Compiled when it is needed, and once for all copies: most commands read a check and never make it.
+struct Expression {
+    source: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Expression {
+    /// Not None: what is translated is an expression, and too short to be a large one.
+    fn compiled(&self) -> Option<&Regex> {
+        let build = || RegexBuilder::new(&self.source).unicode(false).dot_matches_new_line(true).build().ok();
+        self.compiled.get_or_init(build).as_ref()
+    }
 }
 
 impl Pattern {
@@ -24,12 +43,14 @@ impl Pattern {
 
     /// Whether an answer is like this.
     pub fn matches(&self, answer: &[u8]) -> bool {
-        self.expression.is_match(answer)
+        self.expression.compiled().is_some_and(|expression| expression.is_match(answer))
     }
 
     /// Whether an answer that begins so may become like this.
     pub fn may_match(&self, begin: &[u8]) -> bool {
-        begin.iter().zip(&self.literal).all(|(is, wanted)| is == wanted)
+        let (literal, is_all) = &self.literal;
+        let fits = !is_all || begin.len() <= literal.len();
+        fits && begin.iter().zip(literal).all(|(is, wanted)| is == wanted)
     }
 }
 
@@ -41,15 +62,14 @@ impl FromStr for Pattern {
         if text.is_empty() || text.len() > Self::MAX {
             return Err(error("it has 1 to 1024 bytes"));
         }
-        let (literal, expression) = translated(text.as_bytes()).map_err(error)?;
-        let expression = RegexBuilder::new(&expression).unicode(false).dot_matches_new_line(true).build();
-        let expression = expression.map_err(|cause| error(&cause.to_string()))?;
+        let (literal, source) = translated(text.as_bytes()).map_err(error)?;
+        let expression = Arc::new(Expression { source, compiled: OnceLock::new() });
         Ok(Self { text: text.into(), literal, expression })
     }
 }
 
-/// The bytes that it begins with, and the whole as a regular expression.
-fn translated(mut rest: &[u8]) -> Result<(Vec<u8>, String), &'static str> {
+/// The bytes that it begins with, whether they are all, and the whole as a regular expression.
+fn translated(mut rest: &[u8]) -> Result<((Vec<u8>, bool), String), &'static str> {
     let (mut literal, mut is_literal) = (Vec::new(), true);
     let mut expression = String::from("\\A");
     while let [first, after @ ..] = rest {
@@ -69,7 +89,7 @@ fn translated(mut rest: &[u8]) -> Result<(Vec<u8>, String), &'static str> {
         }
     }
     expression.push_str("\\z");
-    Ok((literal, expression))
+    Ok(((literal, is_literal), expression))
 }
 
 /// What is between brackets. Returns what comes after it.
@@ -191,6 +211,15 @@ mod tests {
         assert!(pattern("220*").may_match(b"22") && pattern("220*").may_match(b"220 x"));
         assert!(!pattern("220*").may_match(b"5"));
         assert!(pattern("2[25]0").may_match(b"2x"));
+        assert!(pattern("+OK%0A").may_match(b"+OK") && !pattern("+OK%0A").may_match(b"+OK\n+"));
+    }
+
+    #[test]
+    fn longest_patterns_compile() {
+        for part in ["*", "?", "a", "*?", "[!a]", "[%00-%ff]", "%ff", "[a-z0-9]*"] {
+            let longest = pattern(&part.repeat(Pattern::MAX / part.len()));
+            assert!(longest.expression.compiled().is_some(), "{part}");
+        }
     }
 
     #[test]
@@ -216,6 +245,7 @@ mod tests {
         fn no_text_panics(text in "\\PC*|[\\]\\[!^a-c*?%0-9\\\\-]{0,30}", answer in any::<Vec<u8>>()) {
             if let Ok(pattern) = text.parse::<Pattern>() {
                 prop_assert_eq!(pattern.to_string(), text);
+                prop_assert!(pattern.expression.compiled().is_some());
                 prop_assert!(!pattern.matches(&answer) || pattern.may_match(&answer));
             }
         }
