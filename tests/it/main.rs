@@ -32,6 +32,7 @@ mod packets;
 mod policies;
 mod policy_rules;
 mod rate;
+mod serve;
 mod side_by_side;
 mod trace;
 mod udp;

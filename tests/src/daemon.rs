@@ -1,6 +1,8 @@
 //! Real daemons that know nothing of wocut.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -79,7 +81,7 @@ pub struct Daemon {
     child: Child,
     /// The daemon ends when this closes, even if the test is killed.
     _stdin: Option<ChildStdin>,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
     end: Signal,
 }
 
@@ -116,7 +118,7 @@ impl Daemon {
     /// Starts a prepared command, which is then the daemon.
     pub fn start(command: &mut Command) -> Self {
         let child = command.stdin(Stdio::null()).spawn().must("start a daemon");
-        Self { child, _stdin: None, _folder: None, end: Signal::TERM }
+        Self { child, _stdin: None, folder: None, end: Signal::TERM }
     }
 
     fn start_pythons(netns: &Netns, script: &str, ports: impl IntoIterator<Item = u16>) -> Vec<Self> {
@@ -149,7 +151,7 @@ impl Daemon {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().must("start a daemon");
         let stdout = child.stdout.take().must("read the daemon's output");
         let stdin = child.stdin.take();
-        (Self { child, _stdin: stdin, _folder: None, end: Signal::KILL }, stdout)
+        (Self { child, _stdin: stdin, folder: None, end: Signal::KILL }, stdout)
     }
 
     /// Starts a prepared command, which says "ready" and ends with its standard input, once it has said so.
@@ -163,13 +165,20 @@ impl Daemon {
     pub fn nginx(netns: &Netns, port: u16) -> Self {
         let folder = tempfile::tempdir().must("make a folder for nginx");
         let config = include_str!("nginx.conf").replace("PORT", &port.to_string());
-        std::fs::write(folder.path().join("nginx.conf"), config).must("write nginx.conf");
+        fs::write(folder.path().join("nginx.conf"), config).must("write nginx.conf");
         let mut command = netns.command("nginx");
         command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
         let child = command.stdin(Stdio::null()).spawn().must("start nginx");
-        let daemon = Self { child, _stdin: None, _folder: Some(folder), end: Signal::TERM };
+        let daemon = Self { child, _stdin: None, folder: Some(folder), end: Signal::TERM };
         wait_until("nginx listens", Duration::from_secs(10), || accept_queue(netns, port).is_some());
         daemon
+    }
+
+    /// A file in its folder, whose folder is made if it is not there.
+    pub fn file(&self, name: &str) -> PathBuf {
+        let file = self.folder.as_ref().must("have a folder").path().join(name);
+        fs::create_dir_all(file.parent().must("be in a folder")).must("make a folder for the daemon");
+        file
     }
 
     /// Ends the daemon with `kill -9` and waits until it is gone.

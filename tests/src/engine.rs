@@ -38,6 +38,12 @@ impl Engine {
         format!("--engine {}{hook}", self.word())
     }
 
+    /// The same as keys of a service in a configuration file.
+    pub fn keys(self) -> String {
+        let hook = if self == Self::Tc { "hook = \"tc\"\n" } else { "" };
+        format!("engine = \"{}\"\n{hook}", self.word())
+    }
+
     /// Whether programs in the kernel carry the service, and not rules.
     pub fn is_ebpf(self) -> bool {
         matches!(self, Self::Ebpf | Self::Tc)

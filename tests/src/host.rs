@@ -147,6 +147,11 @@ impl Host {
         check(found.keys().eq(&wanted), || format!("not {wanted:?} but {found:?}"));
     }
 
+    /// `wocut`, for [`Serve`](crate::serve::Serve) to give arguments to.
+    pub(crate) fn serve_command(&self) -> Command {
+        self.command(&[])
+    }
+
     fn command(&self, before: &[&str]) -> Command {
         wocut::command(Some(&self.lan.server), self.tools.as_ref().map(TempDir::path), before)
     }

@@ -28,6 +28,7 @@ pub mod pins;
 pub mod random;
 pub mod rival;
 pub mod rules;
+pub mod serve;
 pub mod sockets;
 pub mod sources;
 pub mod stats;

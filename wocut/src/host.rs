@@ -62,6 +62,17 @@ pub struct Done {
     pub connections: Option<Connections>,
 }
 
+/// What was not in the kernel as it was wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// A line each; nothing, if all was as wanted.
+    pub found: Vec<String>,
+    /// What could not be put right.
+    pub left: Vec<String>,
+    /// What could not be done for single instances.
+    pub warnings: Vec<String>,
+}
+
 /// What became of open connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
@@ -181,22 +192,27 @@ impl Host {
         Ok(warnings)
     }
 
-    /// Puts right what something else took away or changed in the kernel. Returns what that was, and warnings; nothing,
-    /// if all was as wanted.
-    pub fn repair(&self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    /// Puts right what something else took away or changed in the kernel.
+    pub fn repair(&self) -> anyhow::Result<Repair> {
         let _lock = DirLock::wait(Path::new(RUN))?;
         let wanted = self.wanted()?;
+        let found = self.drift(&wanted)?;
+        if found.is_empty() && !wanted.unfinished {
+            return Ok(Repair::default());
+        }
+        let warnings = self.reach(&wanted, wanted.clone())?;
+        Ok(Repair { found, left: self.drift(&wanted)?, warnings })
+    }
+
+    /// What is not in the kernel as it is wanted, a line each.
+    fn drift(&self, wanted: &Wanted) -> anyhow::Result<Vec<String>> {
         let mut found = Vec::new();
         for &kind in &wanted.engines {
             found.extend(self.engine(kind).drift(&wanted.on(kind))?);
         }
         let unreserved = reserved_ports::missing(&wanted.service_ports()).unwrap_or_default();
         found.extend(unreserved.iter().map(|port| format!("port {port} is not reserved")));
-        if found.is_empty() && !wanted.unfinished {
-            return Ok(Default::default());
-        }
-        let warnings = self.reach(&wanted, wanted.clone())?;
-        Ok((found, warnings))
+        Ok(found)
     }
 
     fn dry_run(&self, after: &Wanted) -> anyhow::Result<Vec<String>> {

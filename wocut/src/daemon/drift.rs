@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Event, Handle, log::warn};
-use crate::{error::one_line, sys::watch::Watch};
+use crate::{error::one_line, host::Repair, sys::watch::Watch};
 
 /// From one look at the kernel to the next: rules that are flushed and pins that are removed tell nobody.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -16,7 +16,7 @@ const MOST: Duration = Duration::from_mins(1);
 /// Looks until it is dropped: every second, and at once where an interface comes or a command changes what is wanted.
 pub(super) async fn watch(handle: &Handle) -> anyhow::Result<()> {
     let mut interfaces = Watch::interfaces().context("wait for new interfaces")?;
-    let mut last = Vec::new();
+    let mut stuck = Vec::new();
     let mut pause = INTERVAL;
     loop {
         let next = Instant::now() + pause;
@@ -24,27 +24,30 @@ pub(super) async fn watch(handle: &Handle) -> anyhow::Result<()> {
             () = sleep_until(next) => {}
             changed = interfaces.changed() => changed.context("wait for new interfaces")?,
         }
-        let found = match handle.repair().await {
-            Ok((found, _)) if found == last => found,
-            Ok((found, warnings)) => {
-                if !found.is_empty() {
-                    handle.tell(Event::Repaired { what: found.clone() });
-                }
+        let left = repair(handle, &stuck).await;
+        // What did not get better does not by haste.
+        pause = if left.is_empty() || left != stuck { INTERVAL } else { (pause * 2).min(MOST) };
+        stuck = left;
+    }
+}
+
+/// Returns what could not be put right. What could not be before either is not told of again.
+async fn repair(handle: &Handle, stuck: &[String]) -> Vec<String> {
+    match handle.repair().await {
+        Ok(Repair { found, left, warnings }) => {
+            if !found.is_empty() && (left.is_empty() || left != stuck) {
+                handle.tell(Event::Repaired { what: found });
                 warn(&warnings);
-                found
             }
-            Err(error) => {
-                let why = one_line(&error);
-                let failed = vec![why.clone()];
-                if failed != last {
-                    handle.tell(Event::Failed { what: "repair what the kernel holds".into(), why });
-                }
-                failed
+            left
+        }
+        Err(error) => {
+            let why = one_line(&error);
+            if stuck != [why.as_str()] {
+                handle.tell(Event::Failed { what: "repair what the kernel holds".into(), why: why.clone() });
             }
-        };
-        // What was the same before does not get better by haste.
-        pause = if found.is_empty() || found != last { INTERVAL } else { (pause * 2).min(MOST) };
-        last = found;
+            vec![why]
+        }
     }
 }
 

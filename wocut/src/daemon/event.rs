@@ -35,7 +35,7 @@ pub enum Event {
     },
     /// Something that was not wocut had changed what the kernel holds, and it is as wanted again.
     Repaired {
-        /// What was done.
+        /// What was not as wanted.
         what: Vec<String>,
     },
     /// Something was tried and did not work; what was before goes on.

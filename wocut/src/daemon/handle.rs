@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{Event, Noted, state};
 use crate::{
-    host::{Done, Host, Proposal},
+    host::{Done, Host, Proposal, Repair},
     model::{Name, Wanted},
     plan::differences,
     status::Status,
@@ -117,7 +117,7 @@ impl Handle {
     }
 
     /// Puts right what something else did to the kernel: see [`Host::repair`].
-    pub(super) async fn repair(&self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    pub(super) async fn repair(&self) -> anyhow::Result<Repair> {
         let _turn = self.0.turn.lock().await;
         self.look(Host::repair).await
     }

@@ -1,0 +1,135 @@
+//! A running `wocut serve`.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::host::{Host, words};
+use crate::must::{Must as _, check};
+use crate::wait::{wait_for, wait_until};
+
+/// A daemon in the server's namespace, with a configuration and a log of its own; dropping it kills it.
+#[derive(Debug)]
+pub struct Serve {
+    child: Option<Child>,
+    folder: TempDir,
+}
+
+impl Serve {
+    /// Starts it on a configuration, and waits until that is applied.
+    pub fn start(host: &Host, config: &str, arguments: &str) -> Self {
+        let folder = tempfile::tempdir().must("make a folder for wocut serve");
+        fs::create_dir(folder.path().join("config")).must("make a folder for the configuration");
+        let mut serve = Self { child: None, folder };
+        serve.write(config);
+        serve.again(host, arguments);
+        serve
+    }
+
+    /// Starts it anew, after it has ended, and waits until it is at work.
+    pub fn again(&mut self, host: &Host, arguments: &str) {
+        let log = File::create(self.path("log")).must("make a log");
+        let socket = self.notifications();
+        let mut command = host.serve_command();
+        command.arg("serve").arg("--config").arg(self.path("config")).args(words(arguments));
+        command
+            .env("NOTIFY_SOCKET", self.path("notify"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.child = Some(command.spawn().must("start wocut serve"));
+        let mut told = [0; 4096];
+        wait_until("wocut serve is ready", Duration::from_secs(20), || {
+            let ended =
+                self.child.as_mut().is_some_and(|it| it.try_wait().must("look at wocut serve").is_some());
+            check(!ended, || format!("wocut serve has ended: {}", self.log()));
+            let length = socket.recv(&mut told).unwrap_or_default();
+            told[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
+        });
+    }
+
+    /// What systemd would listen on.
+    fn notifications(&self) -> std::os::unix::net::UnixDatagram {
+        let path = self.path("notify");
+        drop(fs::remove_file(&path));
+        let socket = std::os::unix::net::UnixDatagram::bind(path).must("listen for notifications");
+        socket.set_nonblocking(true).must("listen for notifications");
+        socket
+    }
+
+    /// A file of its own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Replaces the configuration, without telling.
+    pub fn write(&self, config: &str) {
+        fs::write(self.path("config/all.toml"), config).must("write the configuration");
+    }
+
+    /// Tells it to read the configuration anew.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// Ends it, and gives the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        let child = self.child.as_mut().must("have a daemon");
+        wait_for("wocut serve ends", Duration::from_secs(10), || child.try_wait().must("look at wocut serve"))
+            .code()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    /// Everything that it logged since it was started.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).must("read the log")
+    }
+
+    /// Waits until a line of the log has this in it.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        self.says_within(text, Duration::from_secs(10));
+    }
+
+    /// The same, within a time.
+    #[track_caller]
+    pub fn says_within(&self, text: &str, limit: Duration) {
+        wait_until(&format!("wocut serve says {text:?}"), limit, || self.log().contains(text));
+    }
+
+    /// Processor time that it took so far.
+    pub fn processor_time(&self) -> Duration {
+        let child = self.child.as_ref().must("have a daemon");
+        let text = fs::read_to_string(format!("/proc/{}/stat", child.id())).must("read the daemon's times");
+        let after = text.rsplit(')').next().must("find the end of the name");
+        let ticks: u64 =
+            after.split_whitespace().skip(11).take(2).map(|it| it.parse::<u64>().must("read ticks")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().must("have a daemon");
+        kill_process(Pid::from_child(child), signal).must("send a signal to wocut serve");
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            drop(std::io::Write::write_all(&mut std::io::stderr(), self.log().as_bytes()));
+        }
+        self.kill();
+    }
+}
