@@ -94,7 +94,7 @@ mod tests {
     };
 
     use super::{
-        super::{Failure, Target, ask, tls::server},
+        super::{Failure, Target, ask, patient, tls::server},
         MAX,
     };
     use crate::model::{Check, CheckKind, HttpRequest, Tls};
@@ -111,7 +111,7 @@ mod tests {
     async fn asked(request: HttpRequest, answer: &[u8]) -> (Result<(), Failure>, String, Target) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Target::at(listener.local_addr().unwrap());
-        let check = Check::of(CheckKind::Http(request));
+        let check = patient(CheckKind::Http(request));
         let served = async { serve(listener.accept().await.unwrap().0, answer).await };
         let (outcome, read) = join!(ask(&check, &target), served);
         (outcome, read, target)
@@ -164,7 +164,7 @@ mod tests {
     async fn silence_ends_at_the_timeout() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Target::at(listener.local_addr().unwrap());
-        let usual = Check::of(CheckKind::Http(HttpRequest::default()));
+        let usual = patient(CheckKind::Http(HttpRequest::default()));
         let check = Check { timeout: "20ms".parse().unwrap(), ..usual };
         assert_eq!(ask(&check, &target).await.unwrap_err().to_string(), "no answer within 20ms");
     }
@@ -176,7 +176,7 @@ mod tests {
         let target = Target::at(listener.local_addr().unwrap());
         let request = HttpRequest { body: "ok".parse().ok(), ..HttpRequest::default() };
         let tls = Tls { verify: false, server_name: None };
-        let check = Check::of(CheckKind::Https { request, tls });
+        let check = patient(CheckKind::Https { request, tls });
         let served = async {
             let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
             serve(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await

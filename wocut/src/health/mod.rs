@@ -49,6 +49,13 @@ fn may_be_silent(kind: &CheckKind) -> bool {
     matches!(kind, CheckKind::Udp { steps } if steps.ends_in_send())
 }
 
+/// One for tests, which are not about time unless they say so: the host may be busy.
+#[cfg(test)]
+fn patient(kind: CheckKind) -> Check {
+    let long = "30s".parse().unwrap();
+    Check { interval: long, timeout: long, ..Check::of(kind) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Target, answer};

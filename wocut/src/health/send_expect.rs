@@ -62,8 +62,8 @@ mod tests {
         net::TcpListener,
     };
 
-    use super::super::{Failure, Target, ask, tls::server};
-    use crate::model::{Check, CheckKind, Step, Steps, Tls};
+    use super::super::{Failure, Target, ask, patient, tls::server};
+    use crate::model::{CheckKind, Step, Steps, Tls};
 
     fn steps(steps: &[(&str, &str)]) -> Steps {
         let step = |(verb, text): &(&str, &str)| match *verb {
@@ -89,7 +89,7 @@ mod tests {
     async fn asked(steps: Steps, script: &[(&[u8], usize)]) -> (Result<(), Failure>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Target::at(listener.local_addr().unwrap());
-        let check = Check::of(CheckKind::SendExpect { steps, tls: None });
+        let check = patient(CheckKind::SendExpect { steps, tls: None });
         let served = async { serve(listener.accept().await.unwrap().0, script).await };
         join!(ask(&check, &target), served)
     }
@@ -135,7 +135,7 @@ mod tests {
         let target = Target::at(listener.local_addr().unwrap());
         let tls = Some(Tls { verify: false, server_name: None });
         let steps = steps(&[("send", "PING%0A"), ("expect", "PONG%0A"), ("send", "QUIT%0A")]);
-        let check = Check::of(CheckKind::SendExpect { steps, tls });
+        let check = patient(CheckKind::SendExpect { steps, tls });
         let served = async {
             let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
             serve(stream, &[(b"", 5), (b"PONG\n", 5)]).await

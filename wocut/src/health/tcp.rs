@@ -30,14 +30,14 @@ mod tests {
 
     use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
-    use super::super::{Failure, Target, ask};
-    use crate::model::{Check, CheckKind};
+    use super::super::{Failure, Target, ask, patient};
+    use crate::model::CheckKind;
 
     #[tokio::test]
     async fn listener_is_up_and_sees_a_reset() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Target::at(listener.local_addr().unwrap());
-        let check = Check::of(CheckKind::Tcp);
+        let check = patient(CheckKind::Tcp);
         ask(&check, &target).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -48,7 +48,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Target::at(listener.local_addr().unwrap());
         drop(listener);
-        let failure = ask(&Check::of(CheckKind::Tcp), &target).await.unwrap_err();
+        let failure = ask(&patient(CheckKind::Tcp), &target).await.unwrap_err();
         assert!(matches!(failure, Failure::Refused), "{failure}");
         assert_eq!(failure.to_string(), "connection refused");
     }

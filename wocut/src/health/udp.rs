@@ -52,11 +52,11 @@ async fn hear(socket: &UdpSocket) -> Result<Vec<u8>, Failure> {
 mod tests {
     use tokio::{join, net::UdpSocket};
 
-    use super::super::{Failure, Target, ask};
+    use super::super::{Failure, Target, ask, patient};
     use crate::model::{Check, CheckKind, Step, Steps};
 
     fn check(steps: Steps) -> Check {
-        Check { timeout: "500ms".parse().unwrap(), ..Check::of(CheckKind::Udp { steps }) }
+        patient(CheckKind::Udp { steps })
     }
 
     fn steps(send: &str, expect: &str) -> Steps {

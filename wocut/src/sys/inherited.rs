@@ -21,15 +21,22 @@ fn mark(number: RawFd) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::{fs::File, os::fd::AsRawFd as _, process::Command};
 
-    use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+    use rustix::io::{FdFlags, fcntl_setfd};
 
     #[test]
-    fn descriptors_are_marked() {
+    fn what_is_marked_is_not_there_for_a_program() {
+        // Once, so that no other test marks the file below.
+        super::close_on_exec();
         let file = File::open("/dev/null").unwrap();
+        let is_there = || {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            Command::new("/usr/bin/test").args(["-e", &path]).status().unwrap().success()
+        };
         fcntl_setfd(&file, FdFlags::empty()).unwrap();
-        super::mark(std::os::fd::AsRawFd::as_raw_fd(&file));
-        assert_eq!(fcntl_getfd(&file).unwrap(), FdFlags::CLOEXEC);
+        assert!(is_there());
+        super::mark(file.as_raw_fd());
+        assert!(!is_there());
     }
 }
