@@ -33,18 +33,18 @@ fn load(host: &Host) -> Load {
 engines! { reload_is_all_or_nothing_and_leaves_what_came_another_way: ebpf nft }
 fn reload_is_all_or_nothing_and_leaves_what_came_another_way(engine: Engine) {
     let host = Host::with_firewall(engine);
-    let _daemons = Daemon::pythons(&host.lan.server, 8001..=8003);
+    let _daemons = Daemon::pythons(&host.lan.server, 8001..=8004);
     let api = service(&host, "api", "listen = [\"81/tcp\"]\ninstances = [8003]");
     let mut serve = Serve::start(&host, &(web(&host, "8001") + &api), "");
     host.burst_both(100).no_failure().only(&[8001]);
-    host.attach("own 82/tcp to 8002");
+    host.attach("own 82/tcp to 8004");
 
     serve.write(&web(&host, "8001, 8002"));
     serve.hang_up();
     serve.says("added 8002");
     serve.says("api: detached");
     host.burst_both(100).no_failure().only(&[8001, 8002]);
-    host.has_instances("own", &[8002]);
+    host.has_instances("own", &[8004]);
 
     serve.write(&(web(&host, "8003") + "[service.bad]\nlissten = 1\n"));
     serve.hang_up();

@@ -1,6 +1,7 @@
 //! A running `wocut serve`.
 
 use std::fs::{self, File};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::wait::{wait_for, wait_until};
 pub struct Serve {
     child: Option<Child>,
     folder: TempDir,
+    /// What systemd would listen on.
+    notifications: UnixDatagram,
 }
 
 impl Serve {
@@ -24,7 +27,9 @@ impl Serve {
     pub fn start(host: &Host, config: &str, arguments: &str) -> Self {
         let folder = tempfile::tempdir().must("make a folder for wocut serve");
         fs::create_dir(folder.path().join("config")).must("make a folder for the configuration");
-        let mut serve = Self { child: None, folder };
+        let notifications = UnixDatagram::bind(folder.path().join("notify")).must("listen for notifications");
+        notifications.set_nonblocking(true).must("listen for notifications");
+        let mut serve = Self { child: None, folder, notifications };
         serve.write(config);
         serve.again(host, arguments);
         serve
@@ -33,7 +38,6 @@ impl Serve {
     /// Starts it anew, after it has ended, and waits until it is at work.
     pub fn again(&mut self, host: &Host, arguments: &str) {
         let log = File::create(self.path("log")).must("make a log");
-        let socket = self.notifications();
         let mut command = host.serve_command();
         command.arg("serve").arg("--config").arg(self.path("config")).args(words(arguments));
         command
@@ -47,18 +51,9 @@ impl Serve {
             let ended =
                 self.child.as_mut().is_some_and(|it| it.try_wait().must("look at wocut serve").is_some());
             check(!ended, || format!("wocut serve has ended: {}", self.log()));
-            let length = socket.recv(&mut told).unwrap_or_default();
+            let length = self.notifications.recv(&mut told).unwrap_or_default();
             told[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
         });
-    }
-
-    /// What systemd would listen on.
-    fn notifications(&self) -> std::os::unix::net::UnixDatagram {
-        let path = self.path("notify");
-        drop(fs::remove_file(&path));
-        let socket = std::os::unix::net::UnixDatagram::bind(path).must("listen for notifications");
-        socket.set_nonblocking(true).must("listen for notifications");
-        socket
     }
 
     /// A file of its own.

@@ -21,6 +21,9 @@ pub(super) struct Serve {
     /// Keep services here as they are changed; once it is there, it is what a start goes by
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Apply the configuration in spite of conflicts
+    #[arg(short, long)]
+    force: bool,
     /// Detach every service at the end
     #[arg(long)]
     detach_on_exit: bool,
@@ -34,11 +37,11 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, context: Context<'_>) -> anyhow::Result<()> {
-        let Self { config, state, detach_on_exit, log, log_format } = self;
+        let Self { config, state, force, detach_on_exit, log, log_format } = self;
         let usual = Some(Path::new(CONFIG)).filter(|folder| folder.exists());
         let config = config.or_else(|| usual.map(Into::into));
         let options =
-            Options { config, state, engine: context.global.engine, detach_on_exit, log, log_format };
+            Options { config, state, engine: context.global.engine, force, detach_on_exit, log, log_format };
         daemon::serve(context.host, options)
     }
 }

@@ -12,7 +12,7 @@ use tokio::{
 use super::{Event, Handle};
 use crate::{
     error::one_line,
-    health::{Machine, Target, ask, timetable},
+    health::{Failure, Machine, Target, ask, timetable},
     model::{Admin, Check, Health, Instance, Name, Service, Wanted},
     plan::Change,
     sys::listeners::{self, Listener},
@@ -48,7 +48,6 @@ pub(super) async fn run(handle: &Handle) -> anyhow::Result<()> {
     let mut running: BTreeMap<u32, (Asked, tokio::task::AbortHandle)> = BTreeMap::new();
     loop {
         let now = wanted.borrow_and_update().clone();
-        forget_unchecked(handle, &now).await;
         let mut asked: BTreeMap<u32, Asked> = all(&now).map(|asked| (asked.instance.id, asked)).collect();
         running.retain(|id, (known, task)| {
             let stays = asked.get(id).is_some_and(|asked| asked.is_same(known));
@@ -82,21 +81,6 @@ fn all(wanted: &Wanted) -> impl Iterator<Item = Asked> {
         checked.filter_map(asked).collect()
     };
     wanted.services.iter().flat_map(of)
-}
-
-/// What nothing asks any more is not known any more.
-async fn forget_unchecked(handle: &Handle, wanted: &Wanted) {
-    let of = |(name, service): (&Name, &Service)| -> Vec<(Name, Name, Health)> {
-        let known = service.instances.iter().filter(|instance| instance.health != Health::Unknown);
-        let unchecked = known.filter(|instance| service.check_of(instance).is_none());
-        unchecked.map(|instance| (name.clone(), instance.spec.name.clone(), Health::Unknown)).collect()
-    };
-    let gone: Vec<_> = wanted.services.iter().flat_map(of).collect();
-    if !gone.is_empty()
-        && let Err(error) = handle.change(WHO, |_, _| Ok(Change::Health(gone))).await
-    {
-        tracing::error!("forget what no check says any more: {}", one_line(&error));
-    }
 }
 
 /// Makes news wanted, as one change.
@@ -154,14 +138,17 @@ impl Asked {
         loop {
             let began = Instant::now();
             let answer = ask(&self.check, &Target::of(&self.check, &self.instance, found)).await;
-            handle.count(self.instance.id, answer.is_ok());
             let why = match &answer {
                 Ok(()) => "it answers".into(),
                 Err(failure) => failure.to_string(),
             };
             tracing::debug!(service = %self.service, instance = %self.instance.spec.name, "check: {why}");
-            if let Some(health) = machine.heard(answer.is_ok()) {
-                told(health, why);
+            // What is wrong with this host says nothing of an instance.
+            if !answer.as_ref().is_err_and(Failure::is_ours) {
+                handle.count(self.instance.id, answer.is_ok());
+                if let Some(health) = machine.heard(answer.is_ok()) {
+                    told(health, why);
+                }
             }
             if answer.is_err() {
                 // It may have come back at another address.

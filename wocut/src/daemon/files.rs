@@ -25,6 +25,8 @@ pub(super) struct Files {
     pub(super) config: Option<PathBuf>,
     /// What services outlive a boot in.
     pub(super) state: Option<PathBuf>,
+    /// Whether it is applied in spite of conflicts.
+    pub(super) force: bool,
     /// `--engine`.
     pub(super) engine: EngineChoice,
     /// The services that the configuration had when it was last read.
@@ -76,7 +78,8 @@ impl Files {
         warn(warnings.iter().map(Problem::brief));
         let names: BTreeSet<Name> = services.iter().map(|service| service.name.clone()).collect();
         let (has, gone) = (names.clone(), had.difference(&names).cloned().collect::<BTreeSet<Name>>());
-        let terms = Terms { engine: self.engine, prune: true, dry_run: false, ask: Ask::default() };
+        let ask = Ask { force: self.force, verbose: false };
+        let terms = Terms { engine: self.engine, prune: true, dry_run: false, ask };
         let done = handle
             .change(WHO, move |host, wanted| {
                 // What came another way stays as it is.

@@ -11,7 +11,7 @@ use tokio::{
 use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, systemd};
 use crate::{
     config::{Problem, Refused},
-    error::one_line,
+    error::{conflicts, one_line},
     host::Host,
     model::EngineChoice,
     plan::Change,
@@ -26,6 +26,8 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// What carries new services.
     pub engine: EngineChoice,
+    /// Whether the configuration is applied in spite of conflicts.
+    pub force: bool,
     /// Whether services go with the daemon.
     pub detach_on_exit: bool,
     /// What is logged, as in `info`.
@@ -46,9 +48,9 @@ pub fn serve(host: Host, options: Options) -> anyhow::Result<()> {
 }
 
 async fn run(handle: &Handle, options: Options) -> anyhow::Result<()> {
-    let Options { config, state, engine, detach_on_exit, .. } = options;
+    let Options { config, state, engine, force, detach_on_exit, .. } = options;
     let mut signals = Signals::new().context("wait for signals")?;
-    let files = Files { config, state, engine, had: Mutex::default() };
+    let files = Files { config, state, engine, force, had: Mutex::default() };
     files.start(handle).await?;
     systemd::ready(handle.wanted().services.len());
     tokio::select! {
@@ -98,6 +100,7 @@ async fn reload(handle: &Handle, files: &Files) {
     if let Err(error) = files.reload(handle).await {
         let refused = error.downcast_ref::<Refused>();
         log::warn(refused.into_iter().flat_map(|refused| &refused.problems).map(Problem::brief));
+        log::warn(conflicts(&error));
         handle.tell(Event::Failed { what: "reload the configuration".into(), why: one_line(&error) });
     }
     systemd::ready(handle.wanted().services.len());
