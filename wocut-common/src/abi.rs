@@ -168,8 +168,8 @@ pub struct Load {
     pub open: u64,
     /// Whose they are: one that ends when another instance has the place is not counted.
     pub instance: u32,
-    /// 0.
-    pub reserved: u32,
+    /// When a failure of the instance was last told of in `events`, in [`Event::PERIOD`]s.
+    pub told: u32,
 }
 
 impl Load {
@@ -370,6 +370,32 @@ impl Counters {
     }
 }
 
+/// What a program saw of an instance.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its id.
+    pub instance: u32,
+    /// One of the constants.
+    pub what: u32,
+}
+
+impl Event {
+    /// A daemon listens for it from now on.
+    pub const LISTENS: u32 = 0;
+    /// A connection was for it, and nobody listens.
+    pub const ABSENT: u32 = 1;
+    /// A connection was for it, and its accept queue is full.
+    pub const FULL: u32 = 2;
+    /// A connection was for it, and the kernel would not give it to the listener.
+    pub const REFUSED: u32 = 3;
+    /// It reset a connection on which it had sent nothing.
+    pub const RESET: u32 = 4;
+
+    /// Failures of one instance are told of once in 2 to the power of this many ns: about 60 times a second.
+    pub const PERIOD: u32 = 24;
+}
+
 /// Where the running kernel keeps what programs read of its sockets: byte offsets from its own type information. The
 /// loader writes them into the programs. 0 where the kernel has no type information.
 #[repr(C)]
@@ -383,6 +409,8 @@ pub struct Offsets {
     pub syn_queue: u32,
     /// `sk_flags`. 0: a received FIN counts as a byte.
     pub flags: u32,
+    /// `sk_err`. 0: connections that an instance resets are not told of.
+    pub error: u32,
     /// `skc_net`, a pointer to the namespace of a socket.
     pub net: u32,
     /// In `struct net`, its inode number.
@@ -501,7 +529,8 @@ const _: () = {
     assert!(size_of::<Flow>() == 24);
     assert!(size_of::<Pending>() == 16);
     assert!(size_of::<Register>() == 64);
-    assert!(size_of::<Offsets>() == 52);
+    assert!(size_of::<Offsets>() == 56);
+    assert!(size_of::<Event>() == 8);
     assert!(size_of::<Scanned>() == 28);
     assert!(size_of::<Explain>() == 52 && size_of::<Candidate>() == 8);
     // A choice is 16 bits of a hash: see `pick::slot`.

@@ -15,6 +15,7 @@
 //! | `ports` | [`PortKey`] | [`InstanceIds`] | commands | `account`, `scan` |
 //! | `owners` | a socket | [`Owner`] | `register`, `scan`, `account` | `account`, commands |
 //! | `counters` | [`CounterKey`] | [`Counters`], one a CPU | picks, `account`, egress | commands |
+//! | `events` | none | [`Event`]s, in order | picks, `account` | `wocut serve` |
 //!
 //! Everything here is `repr(C)` integers without padding, so that both halves and `bpftool map dump` agree on every byte.
 
@@ -25,9 +26,9 @@ pub mod maps;
 pub mod pick;
 
 pub use abi::{
-    ABI_VERSION, Candidate, CounterKey, Counters, Current, Explain, FAMILY_ANY, FAMILY_V4, FAMILY_V6, Flow,
-    FlowKey, HOOK_SK_LOOKUP, HOOK_TC, Instance, InstanceIds, ListenerKey, Load, MAX_MEMBERS, MAX_SHARED,
-    ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, Offsets, Owner, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN,
-    POLICY_RANDOM, POLICY_ROUND_ROBIN, POLICY_STICKY, PROTOCOL_TCP, PROTOCOL_UDP, Pending, PortKey, Register,
-    SLOTS, Scanned, Service, ServiceKey, Settings, Table, Turn,
+    ABI_VERSION, Candidate, CounterKey, Counters, Current, Event, Explain, FAMILY_ANY, FAMILY_V4, FAMILY_V6,
+    Flow, FlowKey, HOOK_SK_LOOKUP, HOOK_TC, Instance, InstanceIds, ListenerKey, Load, MAX_MEMBERS,
+    MAX_SHARED, ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, Offsets, Owner, POLICY_LEAST_BACKLOG,
+    POLICY_LEAST_CONN, POLICY_RANDOM, POLICY_ROUND_ROBIN, POLICY_STICKY, PROTOCOL_TCP, PROTOCOL_UDP, Pending,
+    PortKey, Register, SLOTS, Scanned, Service, ServiceKey, Settings, Table, Turn,
 };

@@ -25,12 +25,15 @@ pub const TURNS: &str = "turns";
 pub const LOADS: &str = "loads";
 /// Picks that cannot be worked out again, and will be asked for again.
 pub const PENDING: &str = "pending";
+/// What programs saw of instances, for a process that reads along.
+pub const EVENTS: &str = "events";
 /// Flows of UDP, both ways. Pinned only while a service has a UDP LISTEN or the `tc` hook.
 pub const FLOWS: &str = "flows";
 
 /// Every map that is always pinned under its name.
-pub const PINNED: [&str; 12] = [
+pub const PINNED: [&str; 13] = [
     SETTINGS, SERVICES, CURRENT, SLOTS, INSTANCES, LISTENERS, PORTS, OWNERS, COUNTERS, TURNS, LOADS, PENDING,
+    EVENTS,
 ];
 
 /// Services in one network namespace.
@@ -49,5 +52,7 @@ pub const MAX_PORTS: usize = 4 * MAX_INSTANCES;
 pub const MAX_COUNTERS: usize = MAX_INSTANCES + MAX_SERVICES;
 /// Picks that are remembered for SYN cookies, in all.
 pub const MAX_PENDING: usize = 16 * 1024;
+/// Bytes of events that a process may be behind before some are lost.
+pub const EVENT_BYTES: usize = 64 * 1024;
 /// Flows of UDP, each two entries; the one that was silent for longest goes first.
 pub const MAX_FLOWS: usize = 128 * 1024;

@@ -3,17 +3,18 @@
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-        BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE, BPF_TCP_CLOSING, BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2,
-        BPF_TCP_LAST_ACK, bpf_sock, bpf_sock_ops,
+        BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE, BPF_TCP_CLOSE_WAIT, BPF_TCP_CLOSING, BPF_TCP_ESTABLISHED,
+        BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2, BPF_TCP_LAST_ACK, bpf_sock, bpf_sock_ops,
     },
     helpers::bpf_sock_hash_update,
     programs::SockOpsContext,
 };
 use wocut_common::{
-    CounterKey, InstanceIds, ListenerKey, Load, Owner, PROTOCOL_TCP, PortKey, Service, ServiceKey,
+    CounterKey, Event, InstanceIds, ListenerKey, Load, Owner, PROTOCOL_TCP, PortKey, Service, ServiceKey,
 };
 
 use crate::{
+    event,
     kernel::{self, bytes, field, raw},
     maps::{COUNTERS, LISTENERS, LOADS, PORTS},
     pick::{count, service_at},
@@ -59,6 +60,7 @@ fn listening(ops: *mut bpf_sock_ops) {
             break;
         }
         register(instance, family, |key, flags| put(ops, key, flags));
+        event::tell(instance, Event::LISTENS);
     }
     kernel::set_owner(socket, Owner { instances, service: Owner::UNCOUNTED });
 }
@@ -116,11 +118,21 @@ fn closed(ops: *mut bpf_sock_ops) {
         BPF_TCP_FIN_WAIT1 | BPF_TCP_FIN_WAIT2 | BPF_TCP_CLOSING | BPF_TCP_LAST_ACK
     );
     let sent = field!(ops, bytes_acked) - u64::from(fin_sent && all_acked);
+    // Whoever resets a connection closes it at once, and only one that the client has reset bears an error by now.
+    if sent == 0 && was_open(field!(ops, __bindgen_anon_1.args[0])) && kernel::has_no_error(socket) {
+        event::failed(owner.instances[0], Event::RESET);
+    }
     add_open(owner.instances[0], u64::MAX);
     count(owner.service, owner.instances[0], |row| {
         kernel::add(&raw mut row.received_bytes, received);
         kernel::add(&raw mut row.sent_bytes, sent);
     });
+}
+
+/// Whether a connection was in use by its daemon still.
+#[inline(always)]
+fn was_open(state: u32) -> bool {
+    matches!(state, BPF_TCP_ESTABLISHED | BPF_TCP_CLOSE_WAIT)
 }
 
 /// Changes the number of connections that an instance has; `u64::MAX` is one less.

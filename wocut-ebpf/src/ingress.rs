@@ -284,12 +284,17 @@ impl Hook for __sk_buff {
     }
 
     #[inline(always)]
+    fn failed(this: *mut Self, instance: u32, outcome: u32) {
+        failed_packet(this, instance, outcome);
+    }
+
+    #[inline(always)]
     fn busy(this: *mut Self, instance: u32) -> u64 {
         busy_packet(this, instance)
     }
 }
 
-pick::walk!(__sk_buff: offer_packet_rest offer_packet_turn offer_packet_block offer_packet_other preferred_packet burden_packet remember_packet);
+pick::walk!(__sk_buff: offer_packet_rest offer_packet_turn offer_packet_block offer_packet_other preferred_packet burden_packet remember_packet failed_packet);
 
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -309,7 +314,7 @@ extern "C" fn offer_packet(ctx: *mut __sk_buff, service: u32, instance: u32, mod
         offer_datagram(ctx, packet, instance)
     };
     if mode & mode::SILENT == 0 && __sk_buff::is_first(ctx) {
-        pick::count_offer(service, instance, outcome);
+        pick::count_offer(ctx, service, instance, outcome);
     }
     outcome
 }

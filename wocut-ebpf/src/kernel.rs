@@ -288,6 +288,13 @@ pub(crate) fn fin_received(socket: *mut bpf_sock) -> bool {
     tcp_sock(socket.cast()).is_some_and(|sock| member::<u64>(sock, offset!(flags)) & SOCK_DONE != 0)
 }
 
+/// Whether the kernel tells that nothing has gone wrong with a connection.
+#[inline(always)]
+pub(crate) fn has_no_error(socket: *mut bpf_sock) -> bool {
+    offset!(error) != 0
+        && tcp_sock(socket.cast()).is_some_and(|sock| member::<u32>(sock, offset!(error)) == 0)
+}
+
 /// A field of a kernel structure; 0 if it cannot be read.
 #[inline(always)]
 pub(crate) fn read_kernel<T: Default>(base: *const u8, offset: u32) -> T {

@@ -94,12 +94,17 @@ impl Hook for bpf_sk_lookup {
     }
 
     #[inline(always)]
+    fn failed(this: *mut Self, instance: u32, outcome: u32) {
+        failed(this, instance, outcome);
+    }
+
+    #[inline(always)]
     fn busy(this: *mut Self, instance: u32) -> u64 {
         busy(this, instance)
     }
 }
 
-pick::walk!(bpf_sk_lookup: offer_rest offer_turn offer_block offer_other preferred burden remember);
+pick::walk!(bpf_sk_lookup: offer_rest offer_turn offer_block offer_other preferred burden remember failed);
 
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -133,7 +138,7 @@ extern "C" fn offer(ctx: *mut bpf_sk_lookup, service: u32, instance: u32, mode: 
             break;
         }
     }
-    pick::count_offer(service, instance, outcome);
+    pick::count_offer(ctx, service, instance, outcome);
     outcome
 }
 

@@ -1,5 +1,5 @@
 //! The kernel half of wocut: entry points only. One file a hook; `maps` has the maps, `kernel` every raw read, `pick`
-//! what the hooks share, `packet` and `icmp` what is read and written of packets.
+//! what the hooks share, `event` tells a process, `packet` and `icmp` what is read and written of packets.
 
 #![no_std]
 #![no_main]
@@ -16,6 +16,7 @@
 
 mod account;
 mod egress;
+mod event;
 mod explain;
 mod icmp;
 mod ingress;

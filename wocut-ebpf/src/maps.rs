@@ -3,15 +3,15 @@
 use aya_ebpf::{
     Global,
     bindings::{BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
-    btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, SockHash},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SockHash},
     macros::btf_map,
 };
 use wocut_common::{
-    CounterKey, Counters, Current, Flow, FlowKey, Instance, InstanceIds, ListenerKey, Load, Offsets, Owner,
-    Pending, PortKey, Service, ServiceKey, Settings, Table, Turn,
+    CounterKey, Counters, Current, Event, Flow, FlowKey, Instance, InstanceIds, ListenerKey, Load, Offsets,
+    Owner, Pending, PortKey, Service, ServiceKey, Settings, Table, Turn,
     maps::{
-        MAX_COUNTERS, MAX_INSTANCES, MAX_LISTENERS, MAX_LISTENS, MAX_PENDING, MAX_PORTS, MAX_SERVICES,
-        MAX_TABLES,
+        EVENT_BYTES, MAX_COUNTERS, MAX_INSTANCES, MAX_LISTENERS, MAX_LISTENS, MAX_PENDING, MAX_PORTS,
+        MAX_SERVICES, MAX_TABLES,
     },
 };
 
@@ -57,6 +57,9 @@ pub(crate) static LOADS: Array<Load, MAX_INSTANCES> = Array::new();
 #[btf_map(name = "pending")]
 pub(crate) static PENDING: LruHashMap<FlowKey, Pending, MAX_PENDING> = LruHashMap::new();
 
+#[btf_map(name = "events")]
+pub(crate) static EVENTS: RingBuf<Event, EVENT_BYTES> = RingBuf::new();
+
 /// The loader gives it its size when a service needs it.
 #[btf_map(name = "flows")]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, 1> = LruHashMap::new();
@@ -82,6 +85,7 @@ pub(crate) static OFFSETS: Offsets = Offsets {
     max_ack_backlog: 0,
     syn_queue: 0,
     flags: 0,
+    error: 0,
     net: 0,
     net_inode: 0,
     syn_cookies: 0,

@@ -19,16 +19,18 @@ use crate::{
     maps::{COUNTERS, CURRENT, LOADS, PENDING, SERVICES, SETTINGS, SLOTS, TURNS},
 };
 
-/// What became of offering the connection to one instance.
+/// What became of offering the connection to one instance: that it has it, or why it did not take it.
 pub(crate) mod outcome {
+    use wocut_common::Event;
+
     /// It has it.
     pub(crate) const TAKEN: u32 = 0;
     /// It has no listener for this family.
-    pub(crate) const ABSENT: u32 = 1;
+    pub(crate) const ABSENT: u32 = Event::ABSENT;
     /// Its accept queue is full.
-    pub(crate) const FULL: u32 = 2;
+    pub(crate) const FULL: u32 = Event::FULL;
     /// The kernel would not assign its listener.
-    pub(crate) const REFUSED: u32 = 3;
+    pub(crate) const REFUSED: u32 = Event::REFUSED;
 }
 
 /// How an offer is made: bits.
@@ -79,6 +81,8 @@ pub(crate) trait Hook {
     fn preferred(this: *mut Self, service: u32, hash: u64) -> u64;
     /// [`burden`].
     fn burden(this: *mut Self, service: u32, member: u32) -> u64;
+    /// Tells that an instance did not take a connection, with what became of the offer.
+    fn failed(this: *mut Self, instance: u32, outcome: u32);
     /// How busy a listening instance is: its accept queue in the upper half, its SYN queue in the lower. [`NOBODY`] if
     /// it cannot take the connection.
     fn busy(this: *mut Self, instance: u32) -> u64;
@@ -472,9 +476,9 @@ pub(crate) fn choices(table: &Table, hash: u64) -> [u32; pick::CHOICES] {
     core::array::from_fn(|n| u32::from(table.slots[pick::slot(hash, n) as usize]))
 }
 
-/// Counts what became of an offer.
+/// Counts what became of an offer, and tells of one that was not taken.
 #[inline(always)]
-pub(crate) fn count_offer(service: u32, instance: u32, outcome: u32) {
+pub(crate) fn count_offer<H: Hook>(hook: *mut H, service: u32, instance: u32, outcome: u32) {
     count(service, instance, |row| {
         if outcome == outcome::TAKEN {
             row.picked += 1;
@@ -482,6 +486,9 @@ pub(crate) fn count_offer(service: u32, instance: u32, outcome: u32) {
             row.failovers += 1;
         }
     });
+    if outcome != outcome::TAKEN {
+        H::failed(hook, instance, outcome);
+    }
 }
 
 /// Counts in the row of an instance, or of the service itself for instance 0.
@@ -495,7 +502,8 @@ pub(crate) fn count(service: u32, instance: u32, change: impl FnOnce(&mut Counte
 
 /// Makes the functions of [`Hook`] that are the same for every hook, each a function of its own for the verifier.
 macro_rules! walk {
-    ($context:ty: $rest:ident $turn:ident $block:ident $other:ident $preferred:ident $burden:ident $remember:ident) => {
+    ($context:ty: $rest:ident $turn:ident $block:ident $other:ident $preferred:ident $burden:ident $remember:ident
+     $failed:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $rest(ctx: *mut $context, service: u32, hash: u64, first: u32, full: u32) -> u32 {
@@ -543,6 +551,15 @@ macro_rules! walk {
             cookies: u32,
         ) -> u32 {
             $crate::pick::remember(ctx, service, instance, mode, cookies);
+            0
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $failed(ctx: *mut $context, instance: u32, outcome: u32) -> u32 {
+            // The verifier wants it from whoever calls, and the compiler passes nothing that is not used.
+            core::hint::black_box(ctx);
+            $crate::event::failed(instance, outcome);
             0
         }
     };

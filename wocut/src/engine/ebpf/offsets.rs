@@ -34,6 +34,7 @@ impl KernelTypes {
             max_ack_backlog: types.offset(sock, b"sk_max_ack_backlog")?,
             syn_queue: types.offset(connection, b"icsk_accept_queue")? + types.offset(queue, b"qlen")?,
             flags: types.offset(common, b"skc_flags")?,
+            error: types.offset(sock, b"sk_err")?,
             net: types.offset(common, b"skc_net")?,
             net_inode: types.offset(net, b"ns")? + types.offset(ns, b"inum")?,
             syn_cookies: types.offset(net, b"ipv4")? + types.offset(ipv4, b"sysctl_tcp_syncookies")?,

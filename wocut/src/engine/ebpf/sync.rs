@@ -156,7 +156,7 @@ fn add_rows(maps: &mut Maps, wanted: &Rows, before: &Before) -> anyhow::Result<(
         maps.instances.insert(id, new, 0).context("write map instances")?;
     }
     for id in wanted.instances.keys().filter(|id| !before.instances.contains_key(id)) {
-        let load = Load { open: 0, instance: *id, reserved: 0 };
+        let load = Load { open: 0, instance: *id, told: 0 };
         maps.loads.set(Load::place(*id), load, 0).context("write map loads")?;
     }
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
