@@ -12,6 +12,7 @@
 //! * [`doctor`]: what this host can run.
 //! * [`config`]: files that say what is wanted, and the way back.
 //! * [`daemon`]: what `wocut serve` does, beside its API.
+//! * [`metrics`]: figures for Prometheus.
 //! * [`cli`]: one file a command; `printer` decides every byte written.
 //! * [`error`]: exit codes and hints.
 //! * [`sys`]: calls of the operating system.
@@ -24,6 +25,7 @@ pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod host;
+pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod propose;
