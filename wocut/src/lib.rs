@@ -12,11 +12,13 @@
 //! * [`doctor`]: what this host can run.
 //! * [`config`]: files that say what is wanted, and the way back.
 //! * [`daemon`]: what `wocut serve` does, beside its API.
+//! * [`api`]: the HTTP API of the daemon.
 //! * [`metrics`]: figures for Prometheus.
 //! * [`cli`]: one file a command; `printer` decides every byte written.
 //! * [`error`]: exit codes and hints.
 //! * [`sys`]: calls of the operating system.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod conflicts;
