@@ -49,7 +49,7 @@ pub struct Service {
     /// How its instances show that they are up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
-    /// At least one, at most [`wocut_common::MAX_MEMBERS`].
+    /// At most [`wocut_common::MAX_MEMBERS`]; none where the API is to add them.
     pub instances: Vec<Instance>,
 }
 
