@@ -55,3 +55,11 @@ pub(super) async fn post_config(
     let services = body::config(body::json(&bytes)?)?;
     change(&api, on, Edit::Config { services, prune: false }).await
 }
+
+/// As `POST /_config`: what later versions of shuttle have here.
+#[utoipa::path(method(put, post), path = "/", tag = "config", request_body = ConfigShape,
+    params(("force" = Option<bool>, Query), ("dry_run" = Option<bool>, Query)),
+    responses((status = 200, body = Vec<ServiceShape>)))]
+pub(super) async fn put_some(state: State<Api>, on: On, sent: Sent) -> Result<Response, Refusal> {
+    post_config(state, on, sent).await
+}

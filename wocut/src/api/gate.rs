@@ -9,7 +9,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use tokio::time::timeout;
 
@@ -41,30 +41,11 @@ impl Counter {
 }
 
 /// Lets a request in, or not, and gives whatever went wrong its one shape.
-pub(super) async fn pass(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+pub(super) async fn pass(State(api): State<Api>, request: Request, next: Next) -> Response {
     let id = api.requests.next();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = match admit(&api, &request) {
+        Ok(who) => answered(&api, &id, who, request, next).await,
         Err(refusal) => answer::error(&refusal, &id),
-        Ok(who) => {
-            request.extensions_mut().insert(Who(who.clone()));
-            let response = match timeout(api.limits.answer, next.run(request)).await {
-                Ok(response) => response,
-                Err(_) => refused(late()),
-            };
-            match response.extensions().get::<Refused>() {
-                Some(Refused(refusal)) => {
-                    let status = refusal.status.as_u16();
-                    tracing::info!(%id, %who, %method, path = path.escape_default().to_string(), status, "refused: {}", refusal.message.escape_debug());
-                    let mut error = answer::error(refusal, &id);
-                    if let Some(allow) = response.headers().get(header::ALLOW) {
-                        error.headers_mut().insert(header::ALLOW, allow.clone());
-                    }
-                    error
-                }
-                None => response,
-            }
-        }
     };
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("")));
@@ -73,8 +54,25 @@ pub(super) async fn pass(State(api): State<Api>, mut request: Request, next: Nex
     response
 }
 
-fn refused(refusal: Refusal) -> Response {
-    axum::response::IntoResponse::into_response(refusal)
+/// The answer to somebody who was let in.
+async fn answered(api: &Api, id: &str, who: String, mut request: Request, next: Next) -> Response {
+    let asked = format!("{} {}", request.method(), request.uri().path().escape_default());
+    let is_read = request.method().is_safe();
+    request.extensions_mut().insert(Who(who.clone()));
+    let answer = timeout(api.limits.answer, next.run(request)).await;
+    let response = answer.unwrap_or_else(|_| late().into_response());
+    let Some(Refused(refusal)) = response.extensions().get() else { return response };
+    let (status, why) = (refusal.status.as_u16(), refusal.message.escape_debug());
+    // Whoever reads may ask for what is not there all the time.
+    if is_read {
+        tracing::debug!(%id, %who, status, "refused {asked}: {why}");
+    } else {
+        tracing::info!(%id, %who, status, "refused {asked}: {why}");
+    }
+    let mut error = answer::error(refusal, id);
+    let allowed = response.headers().get(header::ALLOW).cloned();
+    error.headers_mut().extend(allowed.map(|methods| (header::ALLOW, methods)));
+    error
 }
 
 fn late() -> Refusal {

@@ -3,6 +3,7 @@
 //! | path | |
 //! |---|---|
 //! | `GET /`, `/_stats` | figures of all services |
+//! | `PUT POST /` | make or replace some |
 //! | `GET PUT POST PATCH DELETE /{service}` | figures; make, replace, change, end |
 //! | `GET /{service}/_stats`, `/{service}/_config` | figures; configuration |
 //! | `GET PUT POST PATCH DELETE /{service}/{backend}` | figures; add, replace, change, take away |

@@ -37,7 +37,7 @@ struct Base;
 
 fn table() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Base::openapi())
-        .routes(routes!(services::all_stats))
+        .routes(routes!(services::all_stats, config::put_some))
         .routes(routes!(services::stats_alias))
         .routes(routes!(config::read_config, config::put_config, config::post_config))
         .routes(routes!(itself::live))

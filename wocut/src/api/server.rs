@@ -1,6 +1,6 @@
 //! Starts and ends the API.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::pending, io, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -66,16 +66,19 @@ impl Server {
         let tcp = tcp.map(|Tcp { listener, tls }| anyhow::Ok((TcpListener::from_std(listener)?, tls)));
         let tcp = tcp.transpose().context("listen on the API's port")?;
         let mut connections = JoinSet::new();
-        let mut over_tcp = JoinSet::new();
+        let mut more = JoinSet::new();
         let over_unix = accept_unix(&unix, &slots, &common, &mut connections);
-        let others = async {
-            if let Some((listener, tls)) = &tcp {
-                accept_tcp(listener, tls.as_ref(), &slots, &common, &mut over_tcp).await;
+        let over_tcp = async {
+            match &tcp {
+                Some((listener, tls)) => {
+                    accept_tcp(listener, tls.as_ref(), &slots, &common, &mut more).await;
+                }
+                None => pending().await,
             }
         };
         select! {
             () = shutdown => {}
-            ((), ()) = async { join!(over_unix, async { others.await; std::future::pending::<()>().await }) } => {}
+            _ = async { join!(over_unix, over_tcp) } => {}
         }
         // From here on, nobody gets in.
         drop((unix, tcp));
@@ -83,7 +86,7 @@ impl Server {
         end.send_replace(true);
         let all_ended = async {
             while connections.join_next().await.is_some() {}
-            while over_tcp.join_next().await.is_some() {}
+            while more.join_next().await.is_some() {}
         };
         // Whoever is not done by then is cut off.
         let _late = timeout(limits.end, all_ended).await;
@@ -144,5 +147,21 @@ async fn taken<T>(accepted: io::Result<T>) -> Option<T> {
             sleep(REST).await;
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::taken;
+
+    #[tokio::test(start_paused = true)]
+    async fn accept_that_fails_is_tried_again_after_a_rest() {
+        let before = tokio::time::Instant::now();
+        let no_file_left = io::Error::from_raw_os_error(libc::EMFILE);
+        assert_eq!(taken(Err::<(), _>(no_file_left)).await, None);
+        assert_eq!(before.elapsed(), super::REST);
+        assert_eq!(taken(Ok(1)).await, Some(1));
     }
 }

@@ -46,7 +46,9 @@ async fn all_services_are_replaced_or_joined() {
     let names = |answer: Value| -> Vec<String> {
         answer.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().into()).collect()
     };
-    assert_eq!(names(stage.ask("POST", "/_config", api).await.json()), ["api", "web"]);
+    for (method, path) in [("POST", "/_config"), ("PUT", "/"), ("POST", "/")] {
+        assert_eq!(names(stage.ask(method, path, api).await.json()), ["api", "web"]);
+    }
     assert_eq!(names(stage.ask("PUT", "/_config", api).await.json()), ["api"]);
     for nothing in ["[]", "{}", r#"{"services":[]}"#] {
         let answer = stage.ask("PUT", "/_config", nothing).await;
