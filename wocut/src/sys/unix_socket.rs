@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, ErrorKind},
     os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
+        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
         net::{UnixListener, UnixStream},
     },
     path::Path,
@@ -49,7 +49,8 @@ fn clear(path: &Path) -> io::Result<()> {
 /// Makes the folder of a path, and lets a group through to what is in it, but not look around.
 pub fn open_folder(path: &Path, group: Option<u32>) -> io::Result<()> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    fs::create_dir_all(folder)?;
+    // Whoever can open the folder can hold the lock that is on it: see `DirLock`.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let present = fs::metadata(folder)?;
     // The folder of state files is made for nobody else; one that others are let into already is not wocut's to change.
     if let Some(group) = group
@@ -112,6 +113,9 @@ mod tests {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         open_folder(&folder.path().join("api.sock"), Some(group)).unwrap();
         assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o710);
-        open_folder(&folder.path().join("new/api.sock"), None).unwrap();
+        for (name, group, mode) in [("closed", None, 0o700), ("open", Some(group), 0o710)] {
+            open_folder(&folder.path().join(name).join("api.sock"), group).unwrap();
+            assert_eq!(fs::metadata(folder.path().join(name)).unwrap().mode() & 0o777, mode);
+        }
     }
 }
