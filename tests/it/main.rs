@@ -1,5 +1,6 @@
 //! The behaviour of wocut with real daemons, real clients and a real kernel; one module an area.
 
+mod api;
 mod balance;
 mod change;
 mod config;

@@ -3,15 +3,57 @@
 use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::host::{Host, words};
 use crate::must::{Must as _, check};
+use crate::tool::output;
 use crate::wait::{wait_for, wait_until};
+
+/// What the API answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status; 0 if there was none.
+    pub status: u16,
+    /// What followed the header.
+    pub body: String,
+    /// The tag of the configuration, where there was one.
+    pub etag: String,
+}
+
+impl Answer {
+    /// Fails the test unless this was the status.
+    #[track_caller]
+    pub fn is(&self, status: u16) -> &Self {
+        check(self.status == status, || format!("not {status}: {self:?}"));
+        self
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).must("read the answer")
+    }
+}
+
+/// Asks with curl, which is run by a prepared command.
+#[track_caller]
+pub fn curl(command: &mut Command, arguments: &[&str], method: &str, url: &str, body: &str) -> Answer {
+    command.args(["-s", "-S", "-m", "30", "-o", "-", "-w", "\n%{http_code} %header{etag}", "--path-as-is"]);
+    command.args(arguments).args(["-X", method]);
+    if !body.is_empty() {
+        command.args(["--data-binary", body]);
+    }
+    let text = String::from_utf8_lossy(&output(command.arg(url)).stdout).into_owned();
+    let (body, end) = text.rsplit_once('\n').must("find the status");
+    let (status, etag) = end.split_once(' ').must("find the status");
+    Answer { status: status.parse().must("read the status"), body: body.into(), etag: etag.into() }
+}
 
 /// A daemon in the server's namespace, with a configuration and a log of its own; dropping it kills it.
 #[derive(Debug)]
@@ -40,6 +82,7 @@ impl Serve {
         let log = File::create(self.path("log")).must("make a log");
         let mut command = host.serve_command();
         command.arg("serve").arg("--config").arg(self.path("config")).args(words(arguments));
+        command.arg("--socket").arg(self.path("api.sock"));
         command
             .env("NOTIFY_SOCKET", self.path("notify"))
             .stdin(Stdio::null())
@@ -85,6 +128,14 @@ impl Serve {
             drop(child.kill());
             drop(child.wait());
         }
+    }
+
+    /// Asks its API, by way of its socket.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        let socket = self.path("api.sock");
+        let place = ["--unix-socket", socket.to_str().must("name the socket")];
+        curl(&mut Command::new("curl"), &place, method, &format!("http://localhost{path}"), body)
     }
 
     /// Everything that it logged since it was started.

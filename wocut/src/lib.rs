@@ -13,10 +13,13 @@
 //! * [`doctor`]: what this host can run.
 //! * [`config`]: files that say what is wanted, and the way back.
 //! * [`daemon`]: what `wocut serve` does, beside its API.
+//! * [`api`]: the HTTP API of the daemon.
+//! * [`metrics`]: figures for Prometheus.
 //! * [`cli`]: one file a command; `printer` decides every byte written.
 //! * [`error`]: exit codes and hints.
 //! * [`sys`]: calls of the operating system.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod conflicts;
@@ -26,6 +29,7 @@ pub mod engine;
 pub mod error;
 pub mod health;
 pub mod host;
+pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod propose;

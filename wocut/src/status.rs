@@ -107,7 +107,11 @@ impl Status {
         Ok(Self::of(&wanted, observed, listeners.as_deref()))
     }
 
-    fn of(wanted: &Wanted, observed: Vec<ObservedService>, listeners: Option<&[Listener]>) -> Self {
+    pub(crate) fn of(
+        wanted: &Wanted,
+        observed: Vec<ObservedService>,
+        listeners: Option<&[Listener]>,
+    ) -> Self {
         let services = wanted.services.iter().zip(observed);
         Self {
             schema: 1,

@@ -86,7 +86,7 @@ enum Command {
     Check(check::Check),
     Apply(apply::Apply),
     Export(export::Export),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
 }
 
 impl Cli {

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Context;
-use crate::daemon::{self, Options};
+use crate::{
+    api,
+    daemon::{self, Options},
+};
 
 /// Where the configuration is looked for.
 const CONFIG: &str = "/etc/wocut";
@@ -24,6 +27,8 @@ pub(super) struct Serve {
     /// Apply the configuration in spite of conflicts
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    api: api::Options,
     /// Detach every service at the end
     #[arg(long)]
     detach_on_exit: bool,
@@ -37,11 +42,19 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, context: Context<'_>) -> anyhow::Result<()> {
-        let Self { config, state, force, detach_on_exit, log, log_format } = self;
+        let Self { config, state, force, api, detach_on_exit, log, log_format } = self;
         let usual = Some(Path::new(CONFIG)).filter(|folder| folder.exists());
         let config = config.or_else(|| usual.map(Into::into));
-        let options =
-            Options { config, state, engine: context.global.engine, force, detach_on_exit, log, log_format };
+        let options = Options {
+            config,
+            state,
+            engine: context.global.engine,
+            force,
+            api,
+            detach_on_exit,
+            log,
+            log_format,
+        };
         daemon::serve(context.host, options)
     }
 }

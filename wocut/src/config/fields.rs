@@ -73,9 +73,16 @@ impl Problems<'_> {
 
     /// A list with something in it.
     pub(super) fn list<'n>(&mut self, node: &'n Node, example: &str) -> Option<&'n [Node]> {
+        match self.any_list(node, example)? {
+            [] => self.wants(node, &format!("at least one, as in `{example}`")),
+            list => Some(list),
+        }
+    }
+
+    /// A list.
+    pub(super) fn any_list<'n>(&mut self, node: &'n Node, example: &str) -> Option<&'n [Node]> {
         match &node.value {
-            Value::List(list) if !list.is_empty() => Some(list),
-            Value::List(_) => self.wants(node, &format!("at least one, as in `{example}`")),
+            Value::List(list) => Some(list),
             _ => self.wants(node, &format!("a list, as in `{example}`")),
         }
     }

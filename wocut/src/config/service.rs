@@ -49,7 +49,7 @@ fn service(problems: &mut Problems<'_>, key: &Key, node: &Node) -> Option<Defini
     let listen = fields.must("listen", &key.span, problems).and_then(|node| listen(problems, node));
     let instances = fields.must("instances", &key.span, problems);
     let instances = instances.and_then(|node| {
-        let list = problems.list(node, INSTANCES)?;
+        let list = problems.any_list(node, INSTANCES)?;
         problems.each(list, instance)
     });
     let options = options(problems, &fields);

@@ -2,14 +2,16 @@
 
 use std::{path::PathBuf, sync::Mutex};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::{
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
 };
 
 use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, systemd};
 use crate::{
+    api,
     config::{Problem, Refused},
     error::{conflicts, one_line},
     host::Host,
@@ -28,6 +30,8 @@ pub struct Options {
     pub engine: EngineChoice,
     /// Whether the configuration is applied in spite of conflicts.
     pub force: bool,
+    /// Where the API is, and for whom.
+    pub api: api::Options,
     /// Whether services go with the daemon.
     pub detach_on_exit: bool,
     /// What is logged, as in `info`.
@@ -38,29 +42,45 @@ pub struct Options {
 
 /// Runs until it is told to stop.
 pub fn serve(host: Host, options: Options) -> anyhow::Result<()> {
-    let _level = log::Level::start(&options.log, options.log_format)?;
+    let level = log::Level::start(&options.log, options.log_format)?;
     let alone = Alone::claim(&host)?;
     let handle = Handle::new(host, options.state.clone())?;
     let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
-    let result = runtime.block_on(run(&handle, options));
+    let result = runtime.block_on(run(&handle, level, options));
     drop(alone);
     result
 }
 
-async fn run(handle: &Handle, options: Options) -> anyhow::Result<()> {
-    let Options { config, state, engine, force, detach_on_exit, .. } = options;
+async fn run(handle: &Handle, level: log::Level, options: Options) -> anyhow::Result<()> {
+    let Options { config, state, engine, force, api, detach_on_exit, .. } = options;
     let mut signals = Signals::new().context("wait for signals")?;
     let files = Files { config, state, engine, force, had: Mutex::default() };
+    // What is wrong with it is told before services are touched.
+    let (at_work, ready) = watch::channel(false);
+    let set_log = move |filter: &str| level.set(filter).map_err(|error| one_line(&error));
+    let server = api::Server::bind(api, handle.clone(), ready, Box::new(set_log))?;
+    let (stop, mut stopped) = watch::channel(false);
+    let mut server = tokio::spawn(server.run(async move {
+        // It goes with this function at the latest.
+        let _stopped = stopped.wait_for(|stop| *stop).await;
+    }));
     files.start(handle).await?;
+    at_work.send_replace(true);
     systemd::ready(handle.wanted().services.len());
     tokio::select! {
         stopped = signals.serve(handle, &files) => stopped?,
         drift = drift::watch(handle) => drift?,
         follow = drift::follow(handle) => follow?,
         checks = checks::run(handle) => checks?,
+        ended = &mut server => {
+            ended.context("serve the API")??;
+            bail!("the API has ended by itself");
+        }
         never = systemd::watchdog() => match never {},
     }
     systemd::stopping();
+    stop.send_replace(true);
+    server.await.context("end the API")??;
     if detach_on_exit {
         handle.change("the end of the daemon", |_, _| Ok(Change::DetachAll)).await?;
     }

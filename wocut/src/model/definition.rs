@@ -14,7 +14,7 @@ pub struct Definition {
     pub name: Name,
     /// Where it takes connections: at least one.
     pub listen: Vec<Listen>,
-    /// Who serves them: at least one.
+    /// Who serves them. There may be none yet: clients of the API add them one by one.
     pub instances: Vec<Member>,
     /// How it works.
     pub options: Options,

@@ -49,7 +49,7 @@ pub struct Service {
     /// How its instances show that they are up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
-    /// At least one, at most [`wocut_common::MAX_MEMBERS`].
+    /// At most [`wocut_common::MAX_MEMBERS`]; none where the API is to add them.
     pub instances: Vec<Instance>,
 }
 
@@ -61,11 +61,7 @@ impl Service {
 
     /// The check that holds for one of its instances.
     pub fn check_of<'s>(&'s self, instance: &'s Instance) -> Option<&'s Check> {
-        match &instance.check {
-            None => self.check.as_ref(),
-            Some(CheckOverride::Off) => None,
-            Some(CheckOverride::Own(check)) => Some(check),
-        }
+        CheckOverride::held(instance.check.as_ref(), self.check.as_ref())
     }
 
     /// The instances that may be given new connections.

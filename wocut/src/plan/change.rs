@@ -276,7 +276,9 @@ pub(super) fn describe(service: &Service) -> String {
         Admin::Ready => instance.spec.to_string(),
         other => format!("{} ({other})", instance.spec),
     });
-    format!("{} to {}", join(&service.listen), join(instances))
+    let instances = join(instances);
+    let instances = if instances.is_empty() { "nobody yet" } else { &instances };
+    format!("{} to {instances}", join(&service.listen))
 }
 
 pub(super) fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {

@@ -14,6 +14,17 @@ pub enum CheckOverride {
     Own(Box<Check>),
 }
 
+impl CheckOverride {
+    /// The check that holds for an instance that may have its own, in a service that may have one.
+    pub fn held<'a>(own: Option<&'a Self>, service: Option<&'a Check>) -> Option<&'a Check> {
+        match own {
+            None => service,
+            Some(Self::Off) => None,
+            Some(Self::Own(check)) => Some(check),
+        }
+    }
+}
+
 /// `false`, or a check.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
