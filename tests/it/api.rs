@@ -83,7 +83,7 @@ fn what_is_refused_changes_nothing(engine: Engine) {
     let patch = |keys: &str| format!("{{{keys}}}");
     for (method, path, body, status) in [
         ("PUT", "/web", "{", 400),
-        ("PUT", "/web", "\u{0}", 400),
+        ("PUT", "/web", "\u{1}", 400),
         ("PUT", "/web", "[]", 422),
         ("PATCH", "/web", &patch(r#""policyy": "random""#), 422),
         ("PATCH", "/web", &patch(r#""client_timeout": 5"#), 422),
@@ -144,7 +144,7 @@ fn tcp_lets_in_who_has_a_token(engine: Engine) {
 
     // Beyond loopback it takes more.
     serve.kill();
-    host.wocut(&format!("serve --http 0.0.0.0:9090 {tokens}")).code(1).says("TLS");
+    host.wocut(&format!("serve --http 0.0.0.0:9090 {tokens}")).code(1).says("--tls-cert");
     host.wocut("serve --http 0.0.0.0:9090").code(1);
 }
 

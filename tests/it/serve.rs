@@ -134,6 +134,30 @@ fn sick_instance_goes_out_and_comes_back_and_no_request_fails(engine: Engine) {
     load.stop().no_failure();
 }
 
+engines! { what_the_kernel_sees_counts_at_once: ebpf tc }
+fn what_the_kernel_sees_counts_at_once(engine: Engine) {
+    let host = Host::new(engine);
+    let mut daemons = Daemon::pythons(&host.lan.server, 8001..=8003);
+    // No check is made in the time of the test, unless something was seen.
+    let check = "check = { type = \"tcp\", interval = \"1h\", initial = \"up\", rise = 1, fall = 3 }";
+    let serve = Serve::start(&host, &(web(&host, "8001, 8002, 8003") + check), "");
+    let has = |health: &str| {
+        wait_until(&format!("8001 is {health}"), Duration::from_secs(5), || {
+            host.instances("web")["8001"]["health"] == health
+        });
+    };
+    has("up");
+    let load = load(&host);
+    daemons.remove(0).kill();
+    has("down");
+    serve.says("found nobody listening");
+    let _again = Daemon::python(&host.lan.server, 8001);
+    has("up");
+    serve.says("it listens");
+    load.go_on(100);
+    load.stop().no_failed_connect();
+}
+
 engines! { many_checks_cost_little: ebpf }
 fn many_checks_cost_little(engine: Engine) {
     const CHECKS: u16 = 200;

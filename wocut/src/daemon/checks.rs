@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use anyhow::Context as _;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    task::{JoinSet, spawn_blocking},
-    time::{Instant, sleep},
+    task::{AbortHandle, JoinSet, spawn_blocking},
+    time::{Instant, sleep, sleep_until},
 };
 
-use super::{Event, Handle};
+use super::{Event, Handle, sights::Seen};
 use crate::{
+    engine::ebpf::events::Sight,
     error::one_line,
     health::{Failure, Machine, Target, ask, timetable},
     model::{Admin, Check, Health, Instance, Name, Service, Wanted},
@@ -39,31 +40,43 @@ struct News {
     why: String,
 }
 
-/// Asks until it is dropped.
-pub(super) async fn run(handle: &Handle) -> anyhow::Result<()> {
+/// One who asks.
+struct Asking {
+    asked: Asked,
+    task: AbortHandle,
+    seen: UnboundedSender<Sight>,
+}
+
+/// Asks until it is dropped. What is seen of instances counts as well.
+pub(super) async fn run(handle: &Handle, mut seen: UnboundedReceiver<Seen>) -> anyhow::Result<()> {
     let mut wanted = handle.watch();
     let (tell, mut news) = unbounded_channel();
     let mut batch = Vec::new();
     let mut tasks = JoinSet::new();
-    let mut running: BTreeMap<u32, (Asked, tokio::task::AbortHandle)> = BTreeMap::new();
+    let mut running: BTreeMap<u32, Asking> = BTreeMap::new();
     loop {
         let now = wanted.borrow_and_update().clone();
         let mut asked: BTreeMap<u32, Asked> = all(&now).map(|asked| (asked.instance.id, asked)).collect();
-        running.retain(|id, (known, task)| {
-            let stays = asked.get(id).is_some_and(|asked| asked.is_same(known));
+        running.retain(|id, known| {
+            let stays = asked.get(id).is_some_and(|asked| asked.is_same(&known.asked));
             if !stays {
-                task.abort();
+                known.task.abort();
             }
             stays
         });
         asked.retain(|id, _| !running.contains_key(id));
         for (id, asked) in asked {
-            let task = tasks.spawn(asked.clone().ask(handle.clone(), tell.clone()));
-            running.insert(id, (asked, task));
+            let (seen, sights) = unbounded_channel();
+            let task = tasks.spawn(asked.clone().ask(handle.clone(), tell.clone(), sights));
+            running.insert(id, Asking { asked, task, seen });
         }
         tokio::select! {
             changed = wanted.changed() => changed.context("wait for changes of what is wanted")?,
             _ = news.recv_many(&mut batch, usize::MAX) => settle(handle, &mut news, std::mem::take(&mut batch)).await,
+            Some((id, sight)) = seen.recv() => {
+                // One that has ended is told nothing.
+                let _heard = running.get(&id).map(|asking| asking.seen.send(sight));
+            }
             // One that was stopped.
             Some(_) = tasks.join_next() => {}
         }
@@ -124,7 +137,7 @@ impl Asked {
     }
 
     /// Asks until it is dropped.
-    async fn ask(self, handle: Handle, tell: UnboundedSender<News>) {
+    async fn ask(self, handle: Handle, tell: UnboundedSender<News>, mut sights: UnboundedReceiver<Sight>) {
         let mut machine = Machine::new(self.instance.health, &self.check);
         let told = |health, why: String| {
             // Nobody listens to one that is about to be dropped.
@@ -134,8 +147,17 @@ impl Asked {
             told(machine.health(), "as the check has it before the first answer".into());
         }
         let mut found = self.place().await;
-        sleep(timetable::first(machine.interval(), random())).await;
+        let mut next = Instant::now() + timetable::first(machine.interval(), random());
         loop {
+            tokio::select! {
+                () = sleep_until(next) => {}
+                Some(sight) = sights.recv() => if sight != Sight::Listens {
+                    if let Some(health) = machine.failed_in_traffic() {
+                        told(health, sight.to_string());
+                    }
+                    continue;
+                },
+            }
             let began = Instant::now();
             let answer = ask(&self.check, &Target::of(&self.check, &self.instance, found)).await;
             let why = match &answer {
@@ -154,7 +176,7 @@ impl Asked {
                 // It may have come back at another address.
                 found = self.place().await;
             }
-            sleep(timetable::next(machine.interval(), began.elapsed(), random())).await;
+            next = Instant::now() + timetable::next(machine.interval(), began.elapsed(), random());
         }
     }
 

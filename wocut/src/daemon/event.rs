@@ -4,7 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::model::{Health, Name};
+use crate::{
+    engine::ebpf::events::Sight,
+    model::{Health, Name},
+};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +30,15 @@ pub enum Event {
         health: Health,
         /// What the last check came to.
         why: String,
+    },
+    /// Programs in the kernel saw something of an instance.
+    Seen {
+        /// Its service.
+        service: Name,
+        /// Its name.
+        instance: Name,
+        /// What they saw.
+        sight: Sight,
     },
     /// A service has no instance left that may take a connection.
     Empty {
@@ -77,6 +89,10 @@ impl Event {
             Self::Health { service, instance, health, why } => {
                 tracing::warn!(%service, %instance, %health, "{why}");
             }
+            Self::Seen { service, instance, sight: Sight::Listens } => {
+                tracing::info!(%service, %instance, "{}", Sight::Listens);
+            }
+            Self::Seen { service, instance, sight } => tracing::warn!(%service, %instance, "{sight}"),
             Self::Empty { service } => {
                 tracing::error!(%service, "no instance is left: new connections go by `on_empty`");
             }

@@ -64,6 +64,10 @@ impl Handle {
         })))
     }
 
+    pub(super) fn host(&self) -> &Host {
+        &self.0.host
+    }
+
     /// What is wanted, as far as is known here.
     pub fn wanted(&self) -> Arc<Wanted> {
         self.0.wanted.borrow().clone()

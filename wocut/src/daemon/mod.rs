@@ -4,7 +4,7 @@
 //! it found out is in the state file. While it is dead, connections go on as last decided.
 //!
 //! In reading order: `serve` starts and ends it; `files` reads the configuration and `state` keeps the state file; `checks`
-//! asks instances how they are; `drift` notices what others change; `systemd` and `log` tell how it is. Every part looks at this host and changes it through
+//! asks instances how they are, and `sights` is what the kernel saw of them; `drift` notices what others change; `systemd` and `log` tell how it is. Every part looks at this host and changes it through
 //! a [`Handle`], and tells what happened as an [`Event`].
 
 mod alone;
@@ -15,6 +15,7 @@ mod files;
 mod handle;
 mod log;
 mod serve;
+mod sights;
 mod state;
 mod systemd;
 

@@ -6,10 +6,10 @@ use anyhow::{Context as _, bail};
 use tokio::{
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc::unbounded_channel, watch},
 };
 
-use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, systemd};
+use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, sights, systemd};
 use crate::{
     api,
     config::{Problem, Refused},
@@ -67,11 +67,13 @@ async fn run(handle: &Handle, level: log::Level, options: Options) -> anyhow::Re
     files.start(handle).await?;
     at_work.send_replace(true);
     systemd::ready(handle.wanted().services.len());
+    let (pass_on, seen) = unbounded_channel();
     tokio::select! {
         stopped = signals.serve(handle, &files) => stopped?,
         drift = drift::watch(handle) => drift?,
         follow = drift::follow(handle) => follow?,
-        checks = checks::run(handle) => checks?,
+        checks = checks::run(handle, seen) => checks?,
+        sights = sights::watch(handle, &pass_on) => sights?,
         ended = &mut server => {
             ended.context("serve the API")??;
             bail!("the API has ended by itself");

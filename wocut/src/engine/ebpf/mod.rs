@@ -2,10 +2,12 @@
 //!
 //! `load` brings the programs up, `rows` works out what the maps must hold, `sync` makes them hold it, `tables` swaps
 //! slot tables, `register` finds the listeners that were there before, `observe` reads counters, `connections` finds
-//! open ones, `drift` finds what something else changed, `trace` watches picks.
+//! open ones, `drift` finds what something else changed, `events` are what programs tell, `trace` watches
+//! picks.
 
 mod connections;
 mod drift;
+pub mod events;
 pub mod explain;
 mod flows;
 mod hook;
