@@ -8,7 +8,7 @@ use wocut_tests::engine::Engine;
 use wocut_tests::host::{Host, SERVICE, words};
 use wocut_tests::lan::Family;
 use wocut_tests::load::burst;
-use wocut_tests::need::tool;
+use wocut_tests::need::{tcx, tool};
 use wocut_tests::rules::{add_foreign_rules, saved_rules};
 use wocut_tests::tool::run;
 use wocut_tests::wocut::Outcome;
@@ -261,6 +261,7 @@ fn filters_on_interfaces_are_a_conflict_where_tc_picks(engine: Engine) {
     let elsewhere = host.wocut(&attach_web(&host));
     assert_eq!(elsewhere.ok().stderr, "", "{elsewhere}");
     host.wocut("detach web").ok();
+    need!(tcx());
     let _rival = rival::on_ingress(server, "lo", "watcher");
     refused(&host, &attach, &[("tc_filter", "tc filter u32"), ("tc_filter", "tcx program `watcher`")]);
 }

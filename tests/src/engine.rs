@@ -87,7 +87,7 @@ fn ebpf() -> Result<(), Missing> {
     });
     let lacks = |kind: &&str| !types.contains(&format!("eBPF program_type {kind} is available"));
     match ["sk_lookup", "sock_ops"].into_iter().find(lacks) {
-        Some(kind) => Err(Missing(format!("the eBPF program type {kind}"))),
+        Some(kind) => Err(Missing::Here(format!("the eBPF program type {kind}"))),
         None => Ok(()),
     }
 }

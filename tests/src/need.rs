@@ -13,7 +13,14 @@ use crate::tool::{output, which};
 
 /// Something the host may lack.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Missing(pub String);
+pub enum Missing {
+    /// What can be installed, or switched on.
+    Here(String),
+    /// What came with a later Linux than the one that runs: no fault of the host's.
+    TooOld(String),
+    /// What whoever made this machine left out of it on purpose, and said so.
+    LeftOut(String),
+}
 
 /// Goes on when nothing is missing; otherwise fails in CI, and elsewhere prints what is missing and leaves the test.
 #[macro_export]
@@ -28,33 +35,51 @@ macro_rules! need {
 
 /// Needs a program in `PATH`.
 pub fn tool(program: &str) -> Result<(), Missing> {
-    which(program).map(|_| ()).ok_or_else(|| Missing(format!("the program {program}")))
+    if env::var("WOCUT_TESTS_LEFT_OUT").is_ok_and(|words| words.split(' ').any(|word| word == program)) {
+        return Err(Missing::LeftOut(program.to_owned()));
+    }
+    which(program).map(|_| ()).ok_or_else(|| Missing::Here(format!("the program {program}")))
 }
 
-/// Needs MPTCP in the kernel.
+/// Needs MPTCP in the kernel. Debian's have it from 6.1 on.
 pub fn mptcp() -> Result<(), Missing> {
+    since(6, 1, "MPTCP in Debian's kernel")?;
     let enabled = fs::read_to_string("/proc/sys/net/mptcp/enabled");
     let on = enabled.is_ok_and(|text| text.trim() == "1");
-    on.then_some(()).ok_or_else(|| Missing("MPTCP in the kernel".to_owned()))
+    on.then_some(()).ok_or_else(|| Missing::Here("MPTCP in the kernel".to_owned()))
 }
 
-/// Needs a kernel that hands packets to listeners with `SO_REUSEPORT`, where the engine does that: Linux 6.6.
-pub fn reuseport(engine: Engine) -> Result<(), Missing> {
+/// Needs a Linux of that version for something.
+fn since(major: u8, minor: u8, what: &str) -> Result<(), Missing> {
     let version = KernelVersion::current().must("read the kernel's version");
-    if engine == Engine::Tc && version < KernelVersion::new(6, 6, 0) {
-        return Err(Missing("SO_REUSEPORT on the tc hook (Linux 6.6)".to_owned()));
+    if version < KernelVersion::new(major, minor, 0) {
+        return Err(Missing::TooOld(format!("{what} (Linux {major}.{minor})")));
     }
     Ok(())
 }
 
-/// Says what is missing: a failure in CI, where everything has to be there, and a line on stderr elsewhere.
+/// Needs programs on interfaces that are held by links.
+pub fn tcx() -> Result<(), Missing> {
+    since(6, 6, "tcx")
+}
+
+/// Needs a kernel that hands packets to listeners with `SO_REUSEPORT`, where the engine does that.
+pub fn reuseport(engine: Engine) -> Result<(), Missing> {
+    if engine == Engine::Tc { since(6, 6, "SO_REUSEPORT on the tc hook") } else { Ok(()) }
+}
+
+/// Says what is missing: a failure in CI, where everything has to be there that can be, and a line on stderr elsewhere.
 pub fn skip(missing: &Missing) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    if env::var("CI").is_ok_and(|ci| ci == "true") {
-        fail(&format!("CI lacks {}", missing.0));
-    }
+    let is_ci = env::var("CI").is_ok_and(|ci| ci == "true");
+    let what = match missing {
+        Missing::Here(what) if is_ci => fail(&format!("CI lacks {what}")),
+        Missing::Here(what) => format!("this host lacks {what}"),
+        Missing::TooOld(what) => format!("this kernel is too old for {what}"),
+        Missing::LeftOut(what) => format!("this machine was made without {what}"),
+    };
     // Not `eprintln!`: the test runner would keep it from the user.
-    drop(writeln!(io::stderr(), "skipped {test}: this host lacks {}", missing.0));
+    drop(writeln!(io::stderr(), "skipped {test}: {what}"));
 }
 
 /// Needs a kernel with tunnel devices; makes the file for them, where it is missing.
@@ -65,14 +90,14 @@ pub fn tunnels() -> Result<(), Missing> {
         drop(output(Command::new("mknod").args([FILE, "c", "10", "200"])));
     }
     let opened = fs::File::options().read(true).write(true).open(FILE);
-    opened.map(drop).map_err(|error| Missing(format!("{FILE}: {error}")))
+    opened.map(drop).map_err(|error| Missing::Here(format!("{FILE}: {error}")))
 }
 
 /// Needs a kernel with bridges.
 pub fn bridges() -> Result<(), Missing> {
     let netns = Netns::new("need");
     let made = output(netns.command("ip").args(["link", "add", "bridge", "type", "bridge"]));
-    made.status.success().then_some(()).ok_or_else(|| Missing("bridges in the kernel".to_owned()))
+    made.status.success().then_some(()).ok_or_else(|| Missing::Here("bridges in the kernel".to_owned()))
 }
 
 /// Needs Go. Gives its version: 22 for Go 1.22.
@@ -81,5 +106,5 @@ pub fn go() -> Result<u32, Missing> {
     let version = output(Command::new("go").args(["env", "GOVERSION"]));
     let text = String::from_utf8_lossy(&version.stdout).into_owned();
     let minor = text.trim().strip_prefix("go1.").and_then(|rest| rest.split('.').next()?.parse().ok());
-    minor.ok_or_else(|| Missing(format!("Go 1, but has {text:?}")))
+    minor.ok_or_else(|| Missing::Here(format!("Go 1, but has {text:?}")))
 }

@@ -24,7 +24,7 @@ pub fn tc_filter(netns: &Netns, interface: &str) -> Result<(), Missing> {
     run(netns.command("tc").args(["qdisc", "add", "dev", interface, "clsact"]));
     let filter = "egress protocol ip u32 match ip dport 9 0xffff classid 1:1";
     let added = output(netns.command("tc").args(["filter", "add", "dev", interface]).args(words(filter)));
-    added.status.success().then_some(()).ok_or_else(|| Missing("the traffic control filter u32".into()))
+    added.status.success().then_some(()).ok_or_else(|| Missing::Here("the traffic control filter u32".into()))
 }
 
 /// Rules as a container engine has them for a port that it publishes: every family, remote and local clients.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::LEFT_OUT;
 use super::cpio::Archive;
 use super::system::copy;
 use crate::command::quoted;
@@ -60,7 +61,8 @@ impl Job {
     fn run(&self) -> String {
         let given = crate::test::HANDED_ON.iter().filter(|name| **name != "PATH");
         let given = given.filter_map(|name| Some((*name, env::var(name).ok()?)));
-        let variables = given.chain([("WOCUT_BIN", format!("{PROGRAMS}/wocut"))]);
+        let own = [("WOCUT_TESTS_LEFT_OUT", LEFT_OUT.join(" ")), ("WOCUT_BIN", format!("{PROGRAMS}/wocut"))];
+        let variables = given.chain(own);
         let exports = variables.map(|(name, value)| format!("export {name}={}\n", quoted(value.as_ref())));
         exports.collect::<String>() + &self.script
     }
@@ -77,7 +79,7 @@ mod tests {
         let arguments = ["fail over".to_owned(), "--skip=nft".to_owned()];
         let run = Job::tests(Path::new("/target/it-0123"), &arguments).run();
         assert!(run.ends_with(
-            "export WOCUT_BIN=/wocut/bin/wocut\nexec it --test-threads=1 'fail over' --skip=nft\n"
+            "export WOCUT_TESTS_LEFT_OUT=go\nexport WOCUT_BIN=/wocut/bin/wocut\nexec it --test-threads=1 'fail over' --skip=nft\n"
         ));
     }
 
