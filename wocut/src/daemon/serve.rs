@@ -17,6 +17,7 @@ use crate::{
     host::Host,
     model::EngineChoice,
     plan::Change,
+    sys::{bpf::lift_memory_limit, bpffs, capabilities},
 };
 
 /// How the daemon is run.
@@ -64,6 +65,7 @@ async fn run(handle: &Handle, level: log::Level, options: Options) -> anyhow::Re
         // It goes with this function at the latest.
         let _stopped = stopped.wait_for(|stop| *stop).await;
     }));
+    give_up_privileges();
     files.start(handle).await?;
     at_work.send_replace(true);
     systemd::ready(handle.wanted().services.len());
@@ -87,6 +89,17 @@ async fn run(handle: &Handle, level: log::Level, options: Options) -> anyhow::Re
         handle.change("the end of the daemon", |_, _| Ok(Change::DetachAll)).await?;
     }
     Ok(())
+}
+
+/// Does what takes more than the daemon needs later, and keeps no more than that. Threads that are there by now would
+/// keep everything.
+fn give_up_privileges() {
+    lift_memory_limit();
+    // Where that does not work, the engine says so, if it is wanted.
+    let _mounted = bpffs::ensure_mounted();
+    if let Err(error) = capabilities::keep_daemons() {
+        tracing::warn!("capabilities that are not needed are kept: {error}");
+    }
 }
 
 /// What people and systemd send.

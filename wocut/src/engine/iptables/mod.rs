@@ -207,6 +207,16 @@ impl Engine for Iptables {
         Ok(steps.iter().flat_map(lines).collect())
     }
 
+    fn drift(&mut self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<String>> {
+        let (steps, _warnings) = Self::steps(services)?;
+        let lines = |step: &Step| {
+            let Input { first, last } = &step.input;
+            let rules = first.lines().chain(last.lines()).filter(|line| line.starts_with('-')).count();
+            format!("{}: {rules} rules are not as wanted", step.family.restore())
+        };
+        Ok(steps.iter().map(lines).collect())
+    }
+
     fn observe(&self, services: &[(&Name, &Service)]) -> anyhow::Result<Vec<ObservedService>> {
         let mut all = Vec::new();
         for (family, saved) in save_all() {
