@@ -129,8 +129,11 @@ fn agree(body: &ServiceShape, check: &Check) -> Result<(), Refusal> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::of;
-    use crate::{api::ServiceShape, model::Check};
+    use super::{of, of_backend, place_of};
+    use crate::{
+        api::{BackendShape, ServiceShape},
+        model::{Check, CheckOverride},
+    };
 
     fn check(body: Value) -> Result<Option<Value>, String> {
         let body: ServiceShape = serde_json::from_value(body).unwrap();
@@ -139,7 +142,8 @@ mod tests {
     }
 
     fn tcp(interval: &str, timeout: &str, rise: u8, fall: u8) -> Value {
-        json!({"type": "tcp", "interval": interval, "timeout": timeout, "rise": rise, "fall": fall})
+        json!({"type": "tcp", "interval": interval, "timeout": timeout, "rise": rise, "fall": fall,
+            "initial": "unknown"})
     }
 
     #[test]
@@ -175,5 +179,26 @@ mod tests {
         assert!(error.starts_with("check_interval: "), "{error}");
         let error = check(json!({"backends": checked, "connect_timeout": 9})).unwrap_err();
         assert!(error.starts_with("connect_timeout: "), "{error}");
+    }
+
+    #[test]
+    fn backend_may_have_a_check_of_its_own() {
+        let service: Check = serde_json::from_value(tcp("5s", "1s", 2, 3)).unwrap();
+        let spec = "a=127.0.0.1:8001".parse().unwrap();
+        let held = |body: Value| {
+            let body: BackendShape = serde_json::from_value(body).unwrap();
+            let own = of_backend(&body, None, &spec, Some(&service)).unwrap();
+            place_of(&spec, CheckOverride::held(own.as_ref(), Some(&service)))
+        };
+        for (body, place) in [
+            (json!({}), "127.0.0.1:8001"),
+            (json!({"check_address": "127.0.0.1:8001"}), "127.0.0.1:8001"),
+            (json!({"check_address": ":9"}), "127.0.0.1:9"),
+            (json!({"check_address": ""}), ""),
+            (json!({"check": false}), ""),
+            (json!({"check": tcp("1s", "1s", 1, 1)}), "127.0.0.1:8001"),
+        ] {
+            assert_eq!(held(body.clone()), place, "{body}");
+        }
     }
 }

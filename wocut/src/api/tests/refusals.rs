@@ -56,7 +56,7 @@ async fn body_that_makes_no_sense_is_refused_with_its_place() {
         (backend(json!({"address": ":8002", "weight": -1})), "backends[1].weight: "),
         (backend(json!({"address": ":8002", "admin": "off"})), "backends[1]: admin: "),
         (backend(json!({"address": ":8002", "network": "udp"})), "does not listen on udp"),
-        (backend(json!({"address": ":8002", "check_address": ":9"})), "check_address: "),
+        (backend(json!({"address": ":8002", "check_address": "nowhere"})), "check_address: "),
         (backend(json!({"address": ":8002", "name": "a b"})), "backends[1]: name: "),
         (backend(json!({"address": ":8001"})), "is there twice"),
         (backend(json!({"address": ":80"})), "service's own port"),
