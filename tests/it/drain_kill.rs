@@ -7,7 +7,7 @@ use wocut_tests::engine::Engine;
 use wocut_tests::held::Held;
 use wocut_tests::host::{Host, SERVICE, words};
 use wocut_tests::lan::Family;
-use wocut_tests::need::tool;
+use wocut_tests::need::{mangled_ports, tool};
 use wocut_tests::udp::Flow;
 use wocut_tests::{engines, need};
 
@@ -152,6 +152,7 @@ fn connections_of_the_daemons_own_are_left_alone(engine: Engine) {
 
 engines! { two_connections_from_one_client_port_are_both_killed: ebpf nft legacy }
 fn two_connections_from_one_client_port_are_both_killed(engine: Engine) {
+    need!(mangled_ports(engine));
     let host = Host::new(engine);
     let _daemon = Daemon::python(&host.lan.server, 8001);
     host.attach("web 80/tcp 81/tcp to 8001");

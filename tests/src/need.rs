@@ -63,6 +63,12 @@ pub fn tcx() -> Result<(), Missing> {
     since(6, 6, "tcx")
 }
 
+/// Needs a kernel that gives packets whose port address translation has changed to no other connection on the way
+/// (`nf_nat_inet_port_was_mangled`), where rules translate.
+pub fn mangled_ports(engine: Engine) -> Result<(), Missing> {
+    if engine.is_ebpf() { Ok(()) } else { since(5, 14, "two translated connections of one client port") }
+}
+
 /// Needs a kernel that hands packets to listeners with `SO_REUSEPORT`, where the engine does that.
 pub fn reuseport(engine: Engine) -> Result<(), Missing> {
     if engine == Engine::Tc { since(6, 6, "SO_REUSEPORT on the tc hook") } else { Ok(()) }

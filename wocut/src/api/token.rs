@@ -69,8 +69,8 @@ fn token(number: usize, line: &str) -> anyhow::Result<Token> {
     let hash = hash.context("it does not begin with `sha256:` and 64 hexadecimal digits")?;
     let mut words = words.peekable();
     let right = match words.peek() {
-        Some(&"read") => Right::Read,
-        _ => Right::Write,
+        Some(&"write") => Right::Write,
+        _ => Right::Read,
     };
     let name = words.find(|word| !["read", "write"].contains(word));
     let name =
@@ -113,9 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn token_without_words_may_write() {
+    fn token_without_words_may_only_read() {
         let tokens = Tokens::parse(SECRET).unwrap();
-        assert_eq!((tokens.0[0].right, tokens.0[0].name.as_str()), (Right::Write, "1"));
+        assert_eq!((tokens.0[0].right, tokens.0[0].name.as_str()), (Right::Read, "1"));
         assert_eq!(Tokens::parse(&format!("{SECRET} read")).unwrap().0[0].right, Right::Read);
     }
 
