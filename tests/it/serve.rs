@@ -117,9 +117,10 @@ fn sick_instance_goes_out_and_comes_back_and_no_request_fails(engine: Engine) {
     has("8002", "up");
     let load = load(&host);
     fs::write(daemons[0].file("html/sick"), "").must("make an instance sick");
+    // What is wanted is written down before the kernel does it, and told after.
+    serve.says("answered 500");
     has("8001", "down");
     host.burst_both(200).no_failure().only(&[8002, 8003]);
-    serve.says("answered 500");
 
     // What was found out is there still, and moves nothing.
     serve.kill();
@@ -129,6 +130,7 @@ fn sick_instance_goes_out_and_comes_back_and_no_request_fails(engine: Engine) {
     host.burst_both(200).no_failure().only(&[8002, 8003]);
 
     fs::remove_file(daemons[0].file("html/sick")).must("make it well again");
+    serve.says("it answers");
     has("8001", "up");
     host.burst_both(200).no_failure().only(&[8001, 8002, 8003]);
     load.stop().no_failure();
