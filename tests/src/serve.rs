@@ -155,14 +155,16 @@ impl Serve {
         wait_until(&format!("wocut serve says {text:?}"), limit, || self.log().contains(text));
     }
 
-    /// Processor time that it took so far.
+    /// Processor time that its threads took so far, from the scheduler: ticks would be counted where timers run.
     pub fn processor_time(&self) -> Duration {
         let child = self.child.as_ref().must("have a daemon");
-        let text = fs::read_to_string(format!("/proc/{}/stat", child.id())).must("read the daemon's times");
-        let after = text.rsplit(')').next().must("find the end of the name");
-        let ticks: u64 =
-            after.split_whitespace().skip(11).take(2).map(|it| it.parse::<u64>().must("read ticks")).sum();
-        Duration::from_millis(ticks * 10)
+        let threads =
+            fs::read_dir(format!("/proc/{}/task", child.id())).must("list the daemon's threads").flatten();
+        let times = threads.filter_map(|thread| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(times.sum())
     }
 
     fn signal(&self, signal: Signal) {

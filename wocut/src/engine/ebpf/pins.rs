@@ -103,13 +103,16 @@ pub(super) fn is_complete(pins: &Path, netns: &Netns) -> anyhow::Result<bool> {
             fs::remove_file(&link).with_context(|| format!("unpin {}", link.display()))?;
         }
     }
-    are_there(pins, netns)
+    are_all_there(pins, netns, &settings)
 }
 
 /// Whether everything is pinned, for this namespace, and of this version.
 pub(super) fn are_there(pins: &Path, netns: &Netns) -> anyhow::Result<bool> {
-    let Some(settings) = settings(pins)? else { return Ok(false) };
-    expect_this_version(pins, &settings)?;
+    settings(pins)?.map_or(Ok(false), |settings| are_all_there(pins, netns, &settings))
+}
+
+fn are_all_there(pins: &Path, netns: &Netns, settings: &Settings) -> anyhow::Result<bool> {
+    expect_this_version(pins, settings)?;
     let is_there = |name: &str| pins.join(name).exists();
     let mut names = maps::PINNED.into_iter().chain([LOOKUP, ACCOUNT, LOOKUP_LINK, ACCOUNT_LINK]);
     let is_ours = settings.abi_version != 0 && settings.netns_cookie == netns.cookie.unwrap_or(0);
