@@ -8,6 +8,7 @@ use std::{
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{family::Family, save::Saved};
+use crate::sys::lock;
 
 /// Why a tool did not do what it was asked. What it said is kept word for word.
 #[derive(Debug, thiserror::Error)]
@@ -57,27 +58,30 @@ pub enum ToolError {
 
 /// What the tables of a family hold. Tables that do not exist are not made by asking.
 pub(super) fn save(family: Family) -> Result<Saved, ToolError> {
-    let output = run(family.save(), &["-c"], "")?;
+    let output = run(family.save(), &["-c"], "", Stdio::piped())?;
     Ok(Saved::parse(&output))
 }
 
 /// Feeds a restore input. A table changes in one step, or not at all.
 pub(super) fn restore(family: Family, input: &str) -> Result<(), ToolError> {
-    run(family.restore(), &["--noflush", "-w", "5"], input).map(drop)
+    // It has nothing to print, and goes on when this command is killed: in place of an output it gets the lock, so that
+    // the next command waits for it.
+    let output = lock::share().map_or_else(Stdio::null, Stdio::from);
+    run(family.restore(), &["--noflush", "-w", "5"], input, output).map(drop)
 }
 
 /// Has a restore input checked, and changes nothing.
 pub(super) fn test(family: Family, input: &str) -> Result<(), ToolError> {
-    run(family.restore(), &["--noflush", "-w", "5", "--test"], input).map(drop)
+    run(family.restore(), &["--noflush", "-w", "5", "--test"], input, Stdio::null()).map(drop)
 }
 
-fn run(tool: &'static str, args: &[&str], input: &str) -> Result<String, ToolError> {
+fn run(tool: &'static str, args: &[&str], input: &str, output: Stdio) -> Result<String, ToolError> {
     let mut child = Command::new(tool)
         .args(args)
         // Words and decimal points as this engine knows them.
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(output)
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| match error.kind() {
