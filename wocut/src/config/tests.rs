@@ -459,9 +459,9 @@ fn definition() -> impl Strategy<Value = Definition> {
         })
 }
 
-/// Services that can be attached side by side.
+/// Services that can be attached side by side, one at least: a file without any is refused.
 fn definitions() -> impl Strategy<Value = Vec<Definition>> {
-    vec(definition(), 1..5).prop_map(|definitions| {
+    let sound = |definitions: Vec<Definition>| {
         let mut sound: Vec<Definition> = Vec::new();
         for definition in definitions {
             sound.push(definition);
@@ -471,7 +471,8 @@ fn definitions() -> impl Strategy<Value = Vec<Definition>> {
             }
         }
         sound
-    })
+    };
+    vec(definition(), 1..5).prop_map(sound).prop_filter("one is sound", |sound| !sound.is_empty())
 }
 
 proptest! {
