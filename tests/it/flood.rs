@@ -9,6 +9,7 @@ use wocut_tests::held::Held;
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
 use wocut_tests::must::Must as _;
+use wocut_tests::need;
 use wocut_tests::tally::Tally;
 
 const POLICIES: [&str; 5] = ["random", "round-robin", "least-conn", "least-backlog", "sticky"];
@@ -26,15 +27,21 @@ fn attach(host: &Host, policy: &str) {
     host.attach(&format!("web 80/tcp to 8001 8002 8003 8004 --policy {policy}"));
 }
 
-/// Fails the test unless each connection was counted where it was answered.
+/// Fails the test unless each connection was counted where it was answered. Returns how many there were twice: before
+/// Linux 5.11 (commit 01770a166165), two packets of one client that carry its cookie and arrive at the same time make
+/// two connections, and the daemon gets both.
 #[track_caller]
-fn counted(host: &Host, tally: &Tally) {
+fn counted(host: &Host, tally: &Tally) -> u64 {
     let instances = host.instances("web");
-    for port in FOUR {
+    let twice = FOUR.map(|port| {
         let connections = instances[&port.to_string()]["connections"].as_u64().must("read connections");
-        assert_eq!(connections, tally.by(port), "{port}");
-    }
+        connections.checked_sub(tally.by(port)).must("count every connection")
+    });
+    let twice = twice.into_iter().sum();
+    note(format_args!("{twice} connections twice"));
+    assert!(twice <= if need::one_connection_a_cookie().is_ok() { 0 } else { 5 }, "{twice}");
     assert_eq!(host.service("web")["unserved"], 0);
+    twice
 }
 
 engines! { every_policy_serves_under_syn_cookies: ebpf tc }
@@ -47,8 +54,8 @@ fn every_policy_serves_under_syn_cookies(engine: Engine) {
         let before = cookies_received(&host.lan.server);
         let tally = host.burst_both(2000);
         assert_eq!(tally.no_failure().answered_total(), 2000, "{policy}");
-        assert_eq!(cookies_received(&host.lan.server) - before, 2000, "{policy}");
-        counted(&host, &tally);
+        let twice = counted(&host, &tally);
+        assert_eq!(cookies_received(&host.lan.server) - before, 2000 + twice, "{policy}");
         let most = tally.answers.values().max().copied().unwrap_or_default();
         if policy == "round-robin" {
             assert!((480..=520).contains(&most), "{policy}: {:?}", tally.answers);

@@ -74,6 +74,11 @@ pub fn reuseport(engine: Engine) -> Result<(), Missing> {
     if engine == Engine::Tc { since(6, 6, "SO_REUSEPORT on the tc hook") } else { Ok(()) }
 }
 
+/// Needs a kernel in which a SYN cookie makes one connection, whatever comes at the same time.
+pub fn one_connection_a_cookie() -> Result<(), Missing> {
+    since(5, 11, "one connection for each SYN cookie")
+}
+
 /// Says what is missing: a failure in CI, where everything has to be there that can be, and a line on stderr elsewhere.
 pub fn skip(missing: &Missing) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();

@@ -226,7 +226,7 @@ impl Host {
     /// Notes how often each instance had been picked when its service's shares changed: `stats` counts from there.
     fn note_shares(&self, before: &Wanted, wanted: &mut Wanted) -> anyhow::Result<()> {
         let shares = |service: &Service| -> Vec<(u32, u16)> {
-            service.eligible().map(|instance| (instance.id, instance.spec.weight.get())).collect()
+            service.takers().map(|(instance, weight)| (instance.id, weight)).collect()
         };
         for (name, service) in &mut wanted.services {
             if before.services.get(name).is_some_and(|old| shares(old) != shares(service)) {

@@ -71,6 +71,10 @@ pub struct InstanceStatus {
     pub health: Health,
     /// Whether the kernel has a listener for it now.
     pub listening: Option<bool>,
+    /// Whether it is for the time when no other one can take connections.
+    pub backup: bool,
+    /// The part of its weight that it has, in percent, while it starts slowly.
+    pub throttle: Option<u8>,
     /// Part of the new connections that should go to it: 0 to 1.
     pub share: f64,
     /// Picks that chose it.
@@ -127,10 +131,7 @@ fn one(
     seen: ObservedService,
     listeners: Option<&[Listener]>,
 ) -> ServiceStatus {
-    let weight = |instance: &crate::model::Instance| {
-        if instance.is_eligible() { instance.spec.weight.get() } else { 0 }
-    };
-    let slots = shares(&service.instances.iter().map(weight).collect::<Vec<_>>());
+    let slots = shares(&service.weights());
     let all = f64::from(slots.iter().sum::<u32>().max(1));
     let instances =
         service.instances.iter().zip(seen.instances).zip(slots).map(|((instance, seen), slots)| {
@@ -154,6 +155,8 @@ fn one(
                 weight: spec.weight.get(),
                 admin: instance.admin,
                 health: instance.health,
+                backup: instance.backup,
+                throttle: instance.throttle,
                 listening: listener.map(|listener| listener.is_some()),
                 share: f64::from(slots) / all,
                 picked,

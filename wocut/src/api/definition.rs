@@ -148,6 +148,11 @@ fn options(body: &ServiceShape, base: Options) -> Result<Options, Refusal> {
         guard: body.guard.unwrap_or(base.guard),
         hook: word("hook", body.hook.as_ref())?.unwrap_or(base.hook),
         allow_degraded: body.allow_degraded.unwrap_or(base.allow_degraded),
+        slow_start: match body.slow_start {
+            Some(none) if none.is_zero() => None,
+            Some(time) => Some(time.period().map_err(|error| Refusal::field("slow_start", &error))?),
+            None => base.slow_start,
+        },
     })
 }
 
@@ -170,7 +175,7 @@ fn member(
     };
     let weight = Weight::default();
     let spec = InstanceSpec { name, address, port, weight };
-    merged(&Member { spec, admin: None, check: None }, body, listen, check)
+    merged(&spec.into(), body, listen, check)
 }
 
 /// A backend with what a body says; what it does not say stays.
@@ -197,6 +202,7 @@ fn merged(
         return Err(Refusal::unprocessable(format!("network: the service does not listen on {network}")));
     }
     member.check = check::of_backend(body, member.check, &member.spec, check)?;
+    member.backup = body.backup.unwrap_or(member.backup);
     if let Some(text) = &body.admin {
         member.admin = Some(admin(text)?);
     }

@@ -153,6 +153,7 @@ fn reset(base: &mut Definition, field: &str) -> Result<(), Refusal> {
         "guard" => options.guard = false,
         "hook" => options.hook = crate::model::HookChoice::default(),
         "allow_degraded" => options.allow_degraded = false,
+        "slow_start" => options.slow_start = None,
         "backends" => base.instances.clear(),
         _ => return Err(no_null(field)),
     }
@@ -162,6 +163,7 @@ fn reset(base: &mut Definition, field: &str) -> Result<(), Refusal> {
 fn reset_backend(body: &mut BackendShape, field: &str) -> Result<(), Refusal> {
     match field {
         "weight" => body.weight = Some(Weight::default().get()),
+        "backup" => body.backup = Some(false),
         "admin" => body.admin = Some(Admin::default().to_string()),
         _ => return Err(no_null(field)),
     }

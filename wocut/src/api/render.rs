@@ -28,6 +28,7 @@ pub(super) fn service(definition: &Definition) -> ServiceShape {
         guard: Some(options.guard),
         hook: Some(options.hook.to_string()),
         allow_degraded: Some(options.allow_degraded),
+        slow_start: Some(options.slow_start.map_or_else(Seconds::default, Seconds::from)),
         engine: Some(definition.engine.to_string()),
         description: definition.description.as_ref().map(ToString::to_string),
         ..ServiceShape::default()
@@ -46,7 +47,7 @@ pub(super) fn balance(policy: Policy) -> Option<&'static str> {
 }
 
 fn backend(member: &Member, service: Option<&Check>) -> BackendShape {
-    let Member { spec, admin, check } = member;
+    let Member { spec, admin, check, backup } = member;
     let held = CheckOverride::held(check.as_ref(), service);
     BackendShape {
         name: Some(spec.name.to_string()),
@@ -55,6 +56,7 @@ fn backend(member: &Member, service: Option<&Check>) -> BackendShape {
         weight: Some(spec.weight.get()),
         network: None,
         admin: admin.map(|admin| admin.to_string()),
+        backup: Some(*backup),
         check: check.as_ref().and_then(|check| serde_json::to_value(check).ok()),
     }
 }

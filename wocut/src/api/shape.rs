@@ -68,6 +68,9 @@ pub struct ServiceShape {
     pub hook: Option<String>,
     /// Whether an engine that cannot do all this may do less.
     pub allow_degraded: Option<bool>,
+    /// How long a backend that came up has less than its share: from a tenth of it to the whole. 0: not at all.
+    #[schema(value_type = Option<f64>)]
+    pub slow_start: Option<Seconds>,
     /// `auto`, `ebpf`, `iptables`.
     pub engine: Option<String>,
     /// A line for people.
@@ -96,6 +99,8 @@ pub struct BackendShape {
     pub network: Option<String>,
     /// What the operator wants of it: `ready`, `drain`, `maint`. Left out: as it is.
     pub admin: Option<String>,
+    /// Whether it is for the time when no other one can take connections.
+    pub backup: Option<bool>,
     /// A check of its own in the place of the service's, or `false` for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub check: Option<Value>,

@@ -115,6 +115,10 @@ pub struct BackendStats {
     /// What checks say of it.
     #[schema(value_type = String)]
     pub health: Health,
+    /// Whether it is for the time when no other one can take connections.
+    pub backup: bool,
+    /// The part of its weight that it has, in percent, while it starts slowly.
+    pub throttle: Option<u8>,
     /// Whether the kernel has a listener for it now.
     pub listening: Option<bool>,
     /// Part of the new connections that should go to it: 0 to 1.
@@ -205,6 +209,8 @@ fn backend(
         weight,
         admin,
         health,
+        backup,
+        throttle,
         listening,
         share,
         picked,
@@ -234,6 +240,8 @@ fn backend(
         port,
         admin,
         health,
+        backup,
+        throttle,
         listening,
         share,
         picked,

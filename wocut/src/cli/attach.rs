@@ -58,7 +58,7 @@ struct Flags {
 impl From<Flags> for Options {
     fn from(flags: Flags) -> Self {
         let Flags { policy, sticky_prefix, on_empty, guard, hook, allow_degraded } = flags;
-        Self { policy, sticky_prefix, on_empty, guard, hook, allow_degraded }
+        Self { policy, sticky_prefix, on_empty, guard, hook, allow_degraded, slow_start: None }
     }
 }
 

@@ -87,6 +87,7 @@ fn table(service: &ServiceStatus) -> Table {
             || instance.port.to_string(),
             |address| std::net::SocketAddr::new(address, instance.port).to_string(),
         );
+        let is_backup = instance.backup && instance.admin == Admin::Ready;
         let listens = instance.listening.map_or("-", |listening| if listening { "yes" } else { "no" });
         table.styled_row(
             style,
@@ -94,8 +95,11 @@ fn table(service: &ServiceStatus) -> Table {
                 format!("  {}", instance.name),
                 place,
                 instance.weight.to_string(),
-                instance.admin.to_string(),
-                instance.health.to_string(),
+                if is_backup { "backup".into() } else { instance.admin.to_string() },
+                instance.throttle.map_or_else(
+                    || instance.health.to_string(),
+                    |percent| format!("{} {percent}%", instance.health),
+                ),
                 listens.into(),
                 format!("{:.1}%", instance.share * 100.0),
                 figure(instance.picked),

@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 /// The keys of a service.
-pub(super) const KEYS: [&str; 11] = [
+pub(super) const KEYS: [&str; 12] = [
     "listen",
     "instances",
     "policy",
@@ -23,11 +23,12 @@ pub(super) const KEYS: [&str; 11] = [
     "guard",
     "hook",
     "allow_degraded",
+    "slow_start",
     "engine",
     "description",
     "check",
 ];
-const INSTANCE_KEYS: [&str; 6] = ["name", "address", "port", "weight", "admin", "check"];
+const INSTANCE_KEYS: [&str; 7] = ["name", "address", "port", "weight", "admin", "backup", "check"];
 
 const INSTANCES: &str = r#"[8001, "8002*3"]"#;
 
@@ -96,6 +97,7 @@ fn options(problems: &mut Problems<'_>, fields: &Fields<'_>) -> Options {
         guard,
         hook: word(problems, fields, "hook").unwrap_or(usual.hook),
         allow_degraded,
+        slow_start: word(problems, fields, "slow_start"),
     }
 }
 
@@ -134,6 +136,7 @@ fn member(problems: &mut Problems<'_>, node: &Node) -> Option<Member> {
         problems.parsed(&node.span, &weight.to_string())
     });
     let admin = fields.get("admin").and_then(|node| admin(problems, node));
+    let backup = fields.get("backup").and_then(|node| problems.flag(node)).unwrap_or_default();
     let check = fields.get("check").and_then(|node| check::read_override(problems, node));
     let name = match fields.get("name") {
         Some(node) => problems.parse(node),
@@ -141,7 +144,7 @@ fn member(problems: &mut Problems<'_>, node: &Node) -> Option<Member> {
     };
     let spec =
         InstanceSpec { name: name?, address, port: port?, weight: weight.unwrap_or_else(Weight::default) };
-    (problems.refused.count() == before).then_some(Member { spec, admin, check })
+    (problems.refused.count() == before).then_some(Member { spec, admin, check, backup })
 }
 
 pub(super) fn address(problems: &mut Problems<'_>, node: &Node) -> Option<IpAddr> {

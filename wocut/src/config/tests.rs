@@ -52,8 +52,9 @@ fn whole_format_is_read() {
         guard = true
         hook = "tc"
         allow_degraded = true
+        slow_start = "30s"
         engine = "ebpf"
-        instances = [8001, "8002*3", { name = "canary", address = "127.0.0.1", port = 8003, weight = 2, admin = "drain" }]
+        instances = [8001, "8002*3", { name = "canary", address = "127.0.0.1", port = 8003, weight = 2, admin = "drain", backup = true }]
         check = { type = "http", path = "/healthz", interval = "2s", timeout = "500ms", rise = 1, fall = 3 }
 
         [service.api]
@@ -70,6 +71,7 @@ fn whole_format_is_read() {
         guard: true,
         hook: HookChoice::Tc,
         allow_degraded: true,
+        slow_start: "30s".parse().ok(),
     };
     assert_eq!((web.name.as_str(), web.options), ("web", options));
     assert_eq!(web.engine, EngineChoice::Only(EngineKind::Ebpf));
@@ -77,6 +79,7 @@ fn whole_format_is_read() {
     assert_eq!(shown, ["8001", "8002*3", "canary=127.0.0.1:8003*2"]);
     let admins: Vec<_> = web.instances.iter().map(|member| member.admin).collect();
     assert_eq!(admins, [None, None, Some(Admin::Drain)]);
+    assert_eq!(web.instances.iter().map(|member| member.backup).collect::<Vec<_>>(), [false, false, true]);
     assert_eq!(web.description.unwrap().as_str(), "The \"web\"");
     let check = web.check.unwrap();
     assert_eq!((check.timeout.to_string(), check.rise.get(), check.fall.get()), ("500ms".into(), 1, 3));
@@ -351,14 +354,17 @@ fn spec() -> impl Strategy<Value = InstanceSpec> {
 
 fn options() -> impl Strategy<Value = Options> {
     let words = (select(Policy::ALL), select(OnEmpty::ALL), select(HookChoice::ALL));
-    (words, 0u8..=32, 0u8..=128, any::<(bool, bool)>()).prop_map(
-        |((policy, on_empty, hook), v4, v6, (guard, allow_degraded))| Options {
+    let slow_start =
+        option::of((10u64..=3_600_000).prop_map(|millis| format!("{millis}ms").parse().unwrap()));
+    (words, 0u8..=32, 0u8..=128, any::<(bool, bool)>(), slow_start).prop_map(
+        |((policy, on_empty, hook), v4, v6, (guard, allow_degraded), slow_start)| Options {
             policy,
             sticky_prefix: StickyPrefix { v4, v6 },
             on_empty,
             guard,
             hook,
             allow_degraded,
+            slow_start,
         },
     )
 }
@@ -436,7 +442,12 @@ fn member() -> impl Strategy<Value = Member> {
         1 => Just(Some(CheckOverride::Off)),
         1 => check().prop_map(|check| Some(CheckOverride::Own(check.into()))),
     ];
-    (spec(), admin, own).prop_map(|(spec, admin, check)| Member { spec, admin, check })
+    (spec(), admin, own, any::<bool>()).prop_map(|(spec, admin, check, backup)| Member {
+        spec,
+        admin,
+        check,
+        backup,
+    })
 }
 
 fn definition() -> impl Strategy<Value = Definition> {
@@ -487,7 +498,7 @@ proptest! {
             let back = &again.services[name];
             let states = |service: &crate::model::Service| -> Vec<_> {
                 let instances = service.instances.iter();
-                instances.map(|it| (it.spec.clone(), it.admin, it.check.clone())).collect()
+                instances.map(|it| (it.spec.clone(), it.admin, it.check.clone(), it.backup)).collect()
             };
             prop_assert_eq!(states(service), states(back));
             prop_assert_eq!(

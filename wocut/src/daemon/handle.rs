@@ -185,7 +185,7 @@ impl Handle {
 
 /// Services that had instances for new connections and have none any more.
 fn newly_empty<'a>(before: &'a Wanted, now: &'a Wanted) -> impl Iterator<Item = Name> + 'a {
-    let empty = now.services.iter().filter(|(_, service)| service.eligible().next().is_none());
-    let had = |name: &Name| before.services.get(name).is_some_and(|old| old.eligible().next().is_some());
+    let empty = now.services.iter().filter(|(_, service)| service.takers().next().is_none());
+    let had = |name: &Name| before.services.get(name).is_some_and(|old| old.takers().next().is_some());
     empty.filter(move |(name, _)| had(name)).map(|(name, _)| name.clone())
 }

@@ -3,9 +3,10 @@
 //! Traffic does not depend on it: it makes changes as every command does, through [`Host`](crate::host::Host), and what
 //! it found out is in the state file. While it is dead, connections go on as last decided.
 //!
-//! In reading order: `serve` starts and ends it; `files` reads the configuration and `state` keeps the state file; `checks`
-//! asks instances how they are, and `sights` is what the kernel saw of them; `drift` notices what others change; `systemd` and `log` tell how it is. Every part looks at this host and changes it through
-//! a [`Handle`], and tells what happened as an [`Event`].
+//! In reading order: `serve` starts and ends it; `files` reads the configuration and `state` keeps the state file;
+//! `checks` asks instances how they are, `sights` is what the kernel saw of them, and `slow_start` gives those that came up
+//! their share by and by; `drift` notices what others change; `systemd` and `log` tell how it is. Every part looks at this
+//! host and changes it through a [`Handle`], and tells what happened as an [`Event`].
 
 mod alone;
 mod checks;
@@ -16,6 +17,7 @@ mod handle;
 mod log;
 mod serve;
 mod sights;
+mod slow_start;
 mod state;
 mod systemd;
 

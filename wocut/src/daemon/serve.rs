@@ -9,10 +9,11 @@ use tokio::{
     sync::{mpsc::unbounded_channel, watch},
 };
 
-use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, sights, systemd};
+use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, sights, slow_start, systemd};
 use crate::{
     api,
     config::{Problem, Refused},
+    engine::iptables::Iptables,
     error::{conflicts, one_line},
     host::Host,
     model::EngineChoice,
@@ -75,6 +76,7 @@ async fn run(handle: &Handle, level: log::Level, options: Options) -> anyhow::Re
         drift = drift::watch(handle) => drift?,
         follow = drift::follow(handle) => follow?,
         checks = checks::run(handle, seen) => checks?,
+        slow_start = slow_start::run(handle) => slow_start?,
         sights = sights::watch(handle, &pass_on) => sights?,
         ended = &mut server => {
             ended.context("serve the API")??;
@@ -97,6 +99,7 @@ fn give_up_privileges() {
     lift_memory_limit();
     // Where that does not work, the engine says so, if it is wanted.
     let _mounted = bpffs::ensure_mounted();
+    let _loaded = Iptables::load_modules();
     if let Err(error) = capabilities::keep_daemons() {
         tracing::warn!("capabilities that are not needed are kept: {error}");
     }

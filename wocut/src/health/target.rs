@@ -43,18 +43,11 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::Target;
-    use crate::model::{Admin, Check, CheckKind, Health, Instance};
+    use crate::model::{Check, CheckKind, Instance};
 
     #[test]
     fn what_is_said_more_exactly_goes_first() {
-        let instance = |spec: &str| Instance {
-            id: 1,
-            spec: spec.parse().unwrap(),
-            admin: Admin::Ready,
-            health: Health::Unknown,
-            picked_before: 0,
-            check: None,
-        };
+        let instance = |spec: &str| Instance::new(1, spec.parse().unwrap());
         let usual = Check::of(CheckKind::Tcp);
         let own =
             Check { address: "10.0.0.9".parse().ok(), port: 9.try_into().ok(), ..Check::of(CheckKind::Tcp) };

@@ -84,7 +84,7 @@ fn state(page: &mut Page, wanted: &Wanted, status: &Status) {
             (labels(&service.name, &instance.name), f64::from(is_up))
         })
     });
-    page.gauge("wocut_instance_up", "Whether it is given new connections.", up);
+    page.gauge("wocut_instance_up", "Whether it can take new connections.", up);
     let weight = each(status, |it| Some(f64::from(it.weight)));
     page.gauge("wocut_instance_weight", "Its relative share.", weight);
     let share = each(status, |it| Some(it.share));

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Admin, Check, CheckOverride, EngineChoice, EngineKind, Health, Instance, InstanceSpec, Listen, Name,
-    Options, ParseError, Service, serde_as_text,
+    Admin, Check, CheckOverride, EngineChoice, EngineKind, Instance, InstanceSpec, Listen, Name, Options,
+    ParseError, Service, serde_as_text,
 };
 
 /// A service as a file wants it.
@@ -35,11 +35,13 @@ pub struct Member {
     pub admin: Option<Admin>,
     /// None: its service's check holds.
     pub check: Option<CheckOverride>,
+    /// Whether it is for the time when no other one can take connections.
+    pub backup: bool,
 }
 
 impl From<InstanceSpec> for Member {
     fn from(spec: InstanceSpec) -> Self {
-        Self { spec, admin: None, check: None }
+        Self { spec, admin: None, check: None, backup: false }
     }
 }
 
@@ -50,6 +52,7 @@ impl Definition {
             spec: instance.spec.clone(),
             admin: Some(instance.admin),
             check: instance.check.clone(),
+            backup: instance.backup,
         };
         Self {
             name: name.clone(),
@@ -69,12 +72,10 @@ impl Definition {
     /// The service that this is by itself, for who asks whether an engine can carry it.
     pub fn draft(&self, engine: EngineKind) -> Service {
         let instance = |member: &Member| Instance {
-            id: 0,
-            spec: member.spec.clone(),
             admin: member.admin.unwrap_or_default(),
-            health: Health::default(),
-            picked_before: 0,
             check: member.check.clone(),
+            backup: member.backup,
+            ..Instance::new(0, member.spec.clone())
         };
         Service {
             index: 0,

@@ -175,10 +175,30 @@ pub struct Instance {
     /// None: its service's check holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckOverride>,
+    /// Whether it is for the time when no other one can take connections.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backup: bool,
+    /// The part of its weight that it has, in percent: it came up a short while ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<u8>,
 }
 
 impl Instance {
-    /// Whether it may be given new connections.
+    /// One of which nothing is known yet.
+    pub fn new(id: u32, spec: InstanceSpec) -> Self {
+        Self {
+            id,
+            spec,
+            admin: Admin::default(),
+            health: Health::default(),
+            picked_before: 0,
+            check: None,
+            backup: false,
+            throttle: None,
+        }
+    }
+
+    /// Whether it can take new connections, if it comes to that.
     pub fn is_eligible(&self) -> bool {
         self.admin == Admin::Ready && self.health != Health::Down && self.spec.weight.get() > 0
     }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ParseError, serde_as_text};
+use super::{ParseError, Period, serde_as_text};
 
 /// How a service works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Options {
     pub hook: HookChoice,
     /// Whether an engine that cannot do all this may do less.
     pub allow_degraded: bool,
+    /// How long an instance that came up has less than its share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Period>,
 }
 
 /// A word of the command line, the state file and JSON: one for each variant.

@@ -8,7 +8,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, CheckOverride, Description, Instance, Listen, Name, Options, ParseError, Protocol};
+use super::{
+    Check, CheckOverride, Description, Instance, Listen, Name, Options, ParseError, Protocol, Weight,
+};
 
 /// What carries a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,9 +66,32 @@ impl Service {
         CheckOverride::held(instance.check.as_ref(), self.check.as_ref())
     }
 
-    /// The instances that may be given new connections.
-    pub fn eligible(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.iter().filter(|instance| instance.is_eligible())
+    /// What each instance has of the new connections now, relative to the others and in their order. 0 is nothing.
+    pub fn weights(&self) -> Vec<u16> {
+        let unit = self.unit();
+        let primary = self.instances.iter().any(|instance| !instance.backup && instance.is_eligible());
+        let weight = |instance: &Instance| {
+            let whole = instance.spec.weight.get() * unit;
+            match instance.throttle {
+                _ if !instance.is_eligible() || instance.backup == primary => 0,
+                // Tenths of at most ten times the greatest weight.
+                Some(percent) => (whole * u16::from(percent.min(100) / 10) / 10).max(1),
+                None => whole,
+            }
+        };
+        self.instances.iter().map(weight).collect()
+    }
+
+    /// What a weight of 1 counts for in [`Self::weights`]: more than 1 while somebody has a part of a weight.
+    pub fn unit(&self) -> u16 {
+        let most = self.instances.iter().map(|instance| instance.spec.weight.get()).max();
+        let is_whole = self.instances.iter().all(|instance| instance.throttle.is_none());
+        if is_whole { 1 } else { (Weight::MAX / most.unwrap_or(1).max(1)).min(10) }
+    }
+
+    /// The instances that are given new connections, each with its weight.
+    pub fn takers(&self) -> impl Iterator<Item = (&Instance, u16)> {
+        self.instances.iter().zip(self.weights()).filter(|(_, weight)| *weight > 0)
     }
 }
 
@@ -154,5 +179,53 @@ impl fmt::Display for EngineChoice {
             Self::Auto => f.pad("auto"),
             Self::Only(kind) => kind.fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EngineKind, Service};
+    use crate::model::{Admin, Health, Instance, Options};
+
+    fn service(instances: &[&str]) -> Service {
+        let instances = (1..).zip(instances).map(|(id, spec)| Instance::new(id, spec.parse().unwrap()));
+        Service {
+            index: 0,
+            engine: EngineKind::Ebpf,
+            engine_reason: None,
+            description: None,
+            listen: Vec::new(),
+            options: Options::default(),
+            check: None,
+            instances: instances.collect(),
+        }
+    }
+
+    #[test]
+    fn backups_take_connections_when_all_others_cannot() {
+        let mut web = service(&["8001", "8002*2", "8003*3", "8004*4"]);
+        web.instances[2].backup = true;
+        web.instances[3].backup = true;
+        assert_eq!(web.weights(), [1, 2, 0, 0]);
+        web.instances[0].health = Health::Down;
+        assert_eq!(web.weights(), [0, 2, 0, 0]);
+        web.instances[1].admin = Admin::Drain;
+        assert_eq!(web.weights(), [0, 0, 3, 4]);
+        web.instances[3].health = Health::Down;
+        assert_eq!(web.weights(), [0, 0, 3, 0]);
+        web.instances[2].admin = Admin::Maint;
+        assert_eq!(web.weights(), [0; 4]);
+    }
+
+    #[test]
+    fn throttled_instance_has_its_part_of_its_weight() {
+        let mut web = service(&["8001", "8002*2", "8003*0"]);
+        web.instances[1].throttle = Some(10);
+        assert_eq!(web.weights(), [10, 2, 0]);
+        web.instances[0].spec.weight = "256".parse().unwrap();
+        web.instances[1].throttle = Some(50);
+        assert_eq!(web.weights(), [256, 1, 0]);
+        web.instances[1].throttle = Some(255);
+        assert_eq!(web.weights(), [256, 2, 0]);
     }
 }

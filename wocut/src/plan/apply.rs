@@ -120,8 +120,8 @@ fn put(service: Assigned, wanted: &mut Wanted) -> Result<Option<String>, ChangeE
     if moves {
         for instance in &mut instances {
             let fresh = new_instance(wanted, instance.spec.clone());
-            let Instance { admin, health, check, .. } = instance.clone();
-            *instance = Instance { admin, health, check, ..fresh };
+            let Instance { admin, health, check, backup, throttle, .. } = instance.clone();
+            *instance = Instance { admin, health, check, backup, throttle, ..fresh };
         }
     }
     let engine_reason = if moves { engine_reason } else { old.engine_reason.clone() };
@@ -133,13 +133,16 @@ fn put(service: Assigned, wanted: &mut Wanted) -> Result<Option<String>, ChangeE
     Ok((!changes.is_empty()).then(|| format!("changed: {}", changes.join("; "))))
 }
 
-/// What nothing checks any more is not known to be down.
+/// What nothing checks any more is not known to be down, and what does not start slowly any more has its whole weight.
 fn forget_unchecked(service: &mut Service) {
     let checked: Vec<bool> =
         service.instances.iter().map(|instance| service.check_of(instance).is_some()).collect();
     for (instance, checked) in service.instances.iter_mut().zip(checked) {
         if !checked {
             instance.health = Health::Unknown;
+        }
+        if !checked || service.options.slow_start.is_none() {
+            instance.throttle = None;
         }
     }
 }
@@ -148,12 +151,12 @@ fn forget_unchecked(service: &mut Service) {
 fn members(wanted: &mut Wanted, kept: Vec<Instance>, members: Vec<Member>) -> Vec<Instance> {
     let mut kept: BTreeMap<_, Instance> =
         kept.into_iter().map(|instance| (place(&instance.spec), instance)).collect();
-    let instance = |Member { spec, admin, check }| {
+    let instance = |Member { spec, admin, check, backup }| {
         let instance = match kept.remove(&place(&spec)) {
             Some(old) => Instance { spec, ..old },
             None => new_instance(wanted, spec),
         };
-        Instance { admin: admin.unwrap_or(instance.admin), check, ..instance }
+        Instance { admin: admin.unwrap_or(instance.admin), check, backup, ..instance }
     };
     members.into_iter().map(instance).collect()
 }
@@ -195,6 +198,9 @@ fn changes(old: &Service, new: &Service) -> Vec<String> {
         }
         if was.admin != now.admin {
             said.push(format!("{name} is {}, was {}", now.admin, was.admin));
+        }
+        if was.backup != now.backup {
+            said.push(format!("{name} is {} backup", if now.backup { "a" } else { "no" }));
         }
         if was.check != now.check {
             said.push(match now.check {

@@ -50,6 +50,8 @@ pub enum Change {
     Admin(Name, Name, Admin),
     /// What checks say of instances. Those that are gone meanwhile are passed over.
     Health(Vec<(Name, Name, Health)>),
+    /// How much of their weight instances have that start slowly, in percent; `None` is all. Others are passed over.
+    Throttle(Vec<(Name, Name, Option<u8>)>),
     /// Of services, instances that are ready are so no more. What is out of use for another reason stays so.
     Drain(Vec<(Name, Vec<Name>)>),
 }
@@ -79,6 +81,9 @@ pub enum ChangeError {
 pub(super) fn usage<T>(what: impl Into<String>) -> Result<T, ChangeError> {
     Err(ChangeError::Usage(what.into()))
 }
+
+/// The part of its weight, in percent, that an instance has at first if its service has it start slowly.
+pub const THROTTLE: u8 = 10;
 
 impl Change {
     /// Makes the change. Returns one line that says what changed, or that nothing did; one a service for files.
@@ -112,6 +117,7 @@ impl Change {
                 Ok(if old == admin { format!("{line} already") } else { format!("{line}, was {old}") })
             }
             Self::Health(found) => Ok(health(wanted, &found)),
+            Self::Throttle(found) => Ok(throttle(wanted, &found)),
             Self::Drain(services) => drain(wanted, &services),
         }
     }
@@ -126,6 +132,9 @@ impl Change {
             );
         }
         let old = wanted.services.get(&name);
+        // What the command line has no words for stays.
+        let slow_start = old.and_then(|old| old.options.slow_start);
+        let options = Options { slow_start, ..options };
         if let Some(old) = old {
             let same = old.listen == listen
                 && old.instances.iter().map(|instance| &instance.spec).eq(&instances)
@@ -145,7 +154,6 @@ impl Change {
             Some(old) => old.index,
             None => free_index(wanted)?,
         };
-        // What the command line has no words for stays.
         let (description, check) =
             old.map_or((None, None), |old| (old.description.clone(), old.check.clone()));
         // Instances that stay keep their ids, and with them their counters and open connections.
@@ -160,7 +168,10 @@ impl Change {
                 match kept.iter().position(same) {
                     Some(i) if stays => Instance { spec, ..kept.swap_remove(i) },
                     // On another engine they are new, and counted from nothing.
-                    Some(i) => Instance { check: kept.swap_remove(i).check, ..new_instance(wanted, spec) },
+                    Some(i) => {
+                        let Instance { check, backup, .. } = kept.swap_remove(i);
+                        Instance { check, backup, ..new_instance(wanted, spec) }
+                    }
                     None => new_instance(wanted, spec),
                 }
             })
@@ -242,9 +253,32 @@ fn drain(wanted: &mut Wanted, services: &[(Name, Vec<Name>)]) -> Result<String, 
 fn health(wanted: &mut Wanted, found: &[(Name, Name, Health)]) -> String {
     let mut lines = Vec::new();
     for (service, name, health) in found {
+        let slowly = starts_slowly(wanted, service);
         let Ok(instance) = find(wanted, service, name) else { continue };
-        if std::mem::replace(&mut instance.health, *health) != *health {
-            lines.push(format!("{service}/{name} is {health}"));
+        let was = std::mem::replace(&mut instance.health, *health);
+        if was == *health {
+            continue;
+        }
+        instance.throttle = (slowly && was == Health::Down && *health == Health::Up).then_some(THROTTLE);
+        lines.push(format!("{service}/{name} is {health}"));
+    }
+    if lines.is_empty() { "every instance is as it was".into() } else { lines.join(", ") }
+}
+
+/// Whether who comes up in this service has others beside it who take what it does not yet.
+fn starts_slowly(wanted: &Wanted, service: &Name) -> bool {
+    let service = wanted.services.get(service).filter(|service| service.options.slow_start.is_some());
+    service.is_some_and(|service| service.takers().next().is_some())
+}
+
+fn throttle(wanted: &mut Wanted, found: &[(Name, Name, Option<u8>)]) -> String {
+    let mut lines = Vec::new();
+    for (service, name, part) in found {
+        let Ok(instance) = find(wanted, service, name) else { continue };
+        // One that went down meanwhile begins again when it is up.
+        if instance.throttle.is_some() && instance.throttle != *part {
+            instance.throttle = *part;
+            lines.push(format!("{service}/{name} has {} % of its weight", part.unwrap_or(100)));
         }
     }
     if lines.is_empty() { "every instance is as it was".into() } else { lines.join(", ") }
@@ -259,7 +293,7 @@ fn find<'a>(wanted: &'a mut Wanted, service: &Name, name: &Name) -> Result<&'a m
 pub(super) fn new_instance(wanted: &mut Wanted, spec: InstanceSpec) -> Instance {
     let id = wanted.next_instance;
     wanted.next_instance = id.wrapping_add(1).max(1);
-    Instance { id, spec, admin: Admin::default(), health: Health::default(), picked_before: 0, check: None }
+    Instance::new(id, spec)
 }
 
 pub(super) fn free_index(wanted: &Wanted) -> Result<u32, ChangeError> {
@@ -273,6 +307,7 @@ pub(super) fn free_index(wanted: &Wanted) -> Result<u32, ChangeError> {
 
 pub(super) fn describe(service: &Service) -> String {
     let instances = service.instances.iter().map(|instance| match instance.admin {
+        Admin::Ready if instance.backup => format!("{} (backup)", instance.spec),
         Admin::Ready => instance.spec.to_string(),
         other => format!("{} ({other})", instance.spec),
     });
@@ -288,7 +323,7 @@ pub(super) fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Change, ChangeError};
-    use crate::model::{Admin, CheckOverride, EngineKind, InstanceSpec, Name, Options, Wanted};
+    use crate::model::{Admin, CheckOverride, EngineKind, Health, InstanceSpec, Name, Options, Wanted};
 
     fn attach(name: &str, listen: &str, instances: &str, force: bool) -> Change {
         Change::Attach {
@@ -389,6 +424,42 @@ mod tests {
         assert_eq!(all.apply(&mut wanted).unwrap(), "drained already: web/8001 web/8002");
         let nobody = Change::Drain(vec![(name("web"), vec![name("8009")])]);
         assert_eq!(refused(nobody), ChangeError::NoInstance(name("web"), name("8009")));
+    }
+
+    #[test]
+    fn who_comes_up_beside_others_starts_slowly() {
+        let mut wanted = web();
+        let health = |wanted: &mut Wanted, instance: &str, health| {
+            Change::Health(vec![(name("web"), name(instance), health)]).apply(wanted).unwrap();
+        };
+        let throttles = |wanted: &Wanted| -> Vec<Option<u8>> {
+            wanted.services["web"].instances.iter().map(|instance| instance.throttle).collect()
+        };
+        let grow = |wanted: &mut Wanted, part| {
+            let both = ["8001", "8002"].map(|instance| (name("web"), name(instance), part));
+            Change::Throttle(both.into()).apply(wanted).unwrap()
+        };
+        health(&mut wanted, "8001", Health::Down);
+        health(&mut wanted, "8001", Health::Up);
+        assert_eq!(throttles(&wanted), [None, None], "nobody asked for it");
+        wanted.services.get_mut("web").unwrap().options.slow_start = "10s".parse().ok();
+        health(&mut wanted, "8002", Health::Up);
+        assert_eq!(throttles(&wanted), [None, None], "it had its share before");
+        health(&mut wanted, "8001", Health::Down);
+        health(&mut wanted, "8001", Health::Up);
+        assert_eq!(throttles(&wanted), [Some(10), None]);
+        assert_eq!(grow(&mut wanted, Some(20)), "web/8001 has 20 % of its weight");
+        assert_eq!(throttles(&wanted), [Some(20), None]);
+        health(&mut wanted, "8001", Health::Down);
+        assert_eq!(throttles(&wanted), [None, None]);
+        assert_eq!(grow(&mut wanted, Some(30)), "every instance is as it was");
+        health(&mut wanted, "8002", Health::Down);
+        health(&mut wanted, "8001", Health::Up);
+        assert_eq!(throttles(&wanted), [None, None], "there is nobody to take what it does not");
+        health(&mut wanted, "8002", Health::Up);
+        assert_eq!(throttles(&wanted), [None, Some(10)]);
+        assert_eq!(grow(&mut wanted, None), "web/8002 has 100 % of its weight");
+        assert_eq!(throttles(&wanted), [None, None]);
     }
 
     #[test]

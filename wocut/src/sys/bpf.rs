@@ -24,7 +24,9 @@ const BPF_BTF_LOAD: libc::c_int = 18;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_MAP_DELETE_BATCH: libc::c_int = 27;
+const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// All rows of a hash map, in few calls. Linux 5.6.
@@ -133,6 +135,31 @@ fn each(map: BorrowedFd<'_>, keys: &[u32], values: Option<&[u32]>) -> io::Result
         // SAFETY: `attr` is the layout that the command reads; key and value point to numbers that live through the call.
         unsafe { bpf(one, &attr) }.map(drop)
     })
+}
+
+/// What a pinned iterator writes, for who reads it to the end. Linux 5.8. aya's way takes `CAP_SYS_ADMIN`: it asks for the
+/// kernel's types by their number.
+pub fn iterate(pin: &Path) -> io::Result<fs::File> {
+    const BPF_TRACE_ITER: u32 = 28;
+    #[repr(C)]
+    struct Attach {
+        program: u32,
+        target: u32,
+        kind: u32,
+        flags: u32,
+    }
+    #[repr(C)]
+    struct Start {
+        link: u32,
+        flags: u32,
+    }
+    let program = open(pin)?;
+    let attr = Attach { program: number(program.as_fd())?, target: 0, kind: BPF_TRACE_ITER, flags: 0 };
+    // SAFETY: `attr` is the layout that the command reads.
+    let link = descriptor(unsafe { bpf(BPF_LINK_CREATE, &attr) }?)?;
+    let attr = Start { link: number(link.as_fd())?, flags: 0 };
+    // SAFETY: `attr` is the layout that the command reads.
+    Ok(descriptor(unsafe { bpf(BPF_ITER_CREATE, &attr) }?)?.into())
 }
 
 /// Has a pinned link run another program from now on; no packet meets neither. Linux 5.7.

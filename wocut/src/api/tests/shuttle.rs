@@ -66,7 +66,7 @@ async fn backends_are_configured_separately() {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     let config = stage.get("/_config").await.json();
-    let only = json!([{"name": "a", "address": ":8001", "check_address": "", "weight": 4, "admin": "ready"}]);
+    let only = json!([{"name": "a", "address": ":8001", "check_address": "", "weight": 4, "admin": "ready", "backup": false}]);
     assert_eq!(config[0]["backends"], only);
     assert_eq!(stage.ask("DELETE", "/web/a", "").await.json()[0]["backends"], json!([]));
     assert_eq!(stage.ask("DELETE", "/web", "").await.json(), json!([]));

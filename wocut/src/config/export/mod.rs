@@ -56,8 +56,8 @@ fn options(options: Options) -> Vec<(String, String)> {
 }
 
 fn instance(instance: &Instance) -> String {
-    let Instance { spec, admin, check, .. } = instance;
-    if *admin == Admin::Ready && check.is_none() {
+    let Instance { spec, admin, check, backup, .. } = instance;
+    if *admin == Admin::Ready && check.is_none() && !backup {
         let text = spec.to_string();
         let is_port = text.bytes().all(|b| b.is_ascii_digit());
         return if is_port { text } else { quoted(&text) };
@@ -74,6 +74,9 @@ fn instance(instance: &Instance) -> String {
     }
     if *admin != Admin::Ready {
         fields.push(("admin", quoted(&admin.to_string())));
+    }
+    if *backup {
+        fields.push(("backup", "true".into()));
     }
     fields.extend(check.iter().map(|check| ("check", check::instead(check))));
     table(&fields)

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use aya::{
     TestRun as _,
-    programs::{Iter, SchedClassifier, TestRunOptions},
+    programs::{SchedClassifier, TestRunOptions},
 };
 use bytes::{Buf as _, BufMut as _};
 use wocut_common::{FAMILY_V4, FAMILY_V6, InstanceIds, ListenerKey, MAX_SHARED, Register, Scanned};
@@ -18,7 +18,10 @@ use wocut_common::{FAMILY_V4, FAMILY_V6, InstanceIds, ListenerKey, MAX_SHARED, R
 use super::{maps::Maps, pins, rows::family_and_bytes};
 use crate::{
     model::{self, Name},
-    sys::listeners::{self, Listener},
+    sys::{
+        bpf,
+        listeners::{self, Listener},
+    },
 };
 
 /// What became of listeners that were not in the map.
@@ -101,10 +104,9 @@ impl Means {
         if pins.join(pins::REGISTER).exists() {
             return Ok(Self::Ask(Box::new(SchedClassifier::from_pin(pins.join(pins::REGISTER))?)));
         }
-        let mut scan = Iter::from_pin(pins.join(pins::SCAN)).context("open program scan")?;
-        let link = scan.attach().and_then(|id| scan.take_link(id)).context("attach program scan")?;
         let mut output = Vec::new();
-        link.into_file()?.read_to_end(&mut output).context("run program scan")?;
+        let mut scan = bpf::iterate(&pins.join(pins::SCAN)).context("attach program scan")?;
+        scan.read_to_end(&mut output).context("run program scan")?;
         Ok(Self::Scanned(output.chunks_exact(size_of::<Scanned>()).map(scanned).collect()))
     }
 }

@@ -165,9 +165,8 @@ pub(super) fn family_and_bytes(address: Option<IpAddr>) -> (u8, [u8; 16]) {
 pub(super) fn fingerprint(service: &model::Service) -> u64 {
     let mut hasher = DefaultHasher::new();
     service.options.hash(&mut hasher);
-    for instance in service.eligible() {
-        (instance.id, instance.spec.address, instance.spec.port, instance.spec.weight.get())
-            .hash(&mut hasher);
+    for (instance, weight) in service.takers() {
+        (instance.id, instance.spec.address, instance.spec.port, weight).hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -176,8 +175,9 @@ pub(super) fn fingerprint(service: &model::Service) -> u64 {
 #[expect(clippy::large_stack_arrays, reason = "128 KiB, once, and then it is in a box")]
 pub(super) fn table(service: &model::Service) -> Box<Table> {
     let options = &service.options;
-    let eligible: Vec<&model::Instance> = service.eligible().take(MAX_MEMBERS).collect();
-    let members: Vec<Member> = eligible.iter().map(|instance| member(instance)).collect();
+    let takers: Vec<(&model::Instance, u16)> = service.takers().take(MAX_MEMBERS).collect();
+    let members: Vec<Member> =
+        takers.iter().map(|&(instance, weight)| Member { identity: identity(instance), weight }).collect();
     let len = u32::try_from(members.len()).unwrap_or(0);
     let mut table = Box::new(Table {
         len,
@@ -201,12 +201,12 @@ pub(super) fn table(service: &model::Service) -> Box<Table> {
         weights: [0; MAX_MEMBERS],
         slots: [0; SLOTS],
     });
-    for (n, instance) in eligible.iter().enumerate() {
+    for (n, &(instance, weight)) in takers.iter().enumerate() {
         table.members[n] = instance.id;
-        table.weights[n] = instance.spec.weight.get();
+        table.weights[n] = weight;
     }
     let slots = if options.policy == Policy::RoundRobin {
-        let turns = turns(&table.weights[..eligible.len()]);
+        let turns = turns(&table.weights[..takers.len()]);
         table.turns = u32::try_from(turns.len()).unwrap_or(1).max(1);
         // What comes after the last whole round is for picks by hash, which must find a member everywhere.
         turns.iter().copied().cycle().take(SLOTS).collect()
@@ -229,10 +229,10 @@ fn mask(bits: u8, width: u8) -> [u32; 4] {
 }
 
 /// The same place prefers the same slots on every host and after every restart.
-fn member(instance: &model::Instance) -> Member {
+fn identity(instance: &model::Instance) -> u64 {
     let (family, address) = family_and_bytes(instance.spec.address);
     let [high, low] =
         [0, 8].map(|at| address[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     let place = u64::from(family) << 16 | u64::from(instance.spec.port);
-    Member { identity: pick::hash([0; 2], &[high, low, place]), weight: instance.spec.weight.get() }
+    pick::hash([0; 2], &[high, low, place])
 }

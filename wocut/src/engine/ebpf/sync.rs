@@ -242,7 +242,7 @@ pub(super) fn describe(
         if maps.is_none_or(|maps| !maps.tables.is_current(service.index, fingerprint(service))) {
             lines.push(format!(
                 "{name}: swap the slot table ({} instances can be picked)",
-                service.eligible().count()
+                service.takers().count()
             ));
         }
     }

@@ -98,7 +98,7 @@ fn answers(instance: &Instance, place: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Flow, answers, is_named, leads_to};
-    use crate::model::{Admin, EngineKind, Health, Instance, Options, Protocol, Service};
+    use crate::model::{EngineKind, Instance, Options, Protocol, Service};
 
     fn service(listen: &str) -> Service {
         Service {
@@ -133,14 +133,7 @@ mod tests {
 
     #[test]
     fn an_instance_with_an_address_answers_there_alone() {
-        let instance = |spec: &str| Instance {
-            id: 1,
-            spec: spec.parse().unwrap(),
-            admin: Admin::Ready,
-            health: Health::Unknown,
-            picked_before: 0,
-            check: None,
-        };
+        let instance = |spec: &str| Instance::new(1, spec.parse().unwrap());
         let place = "10.1.0.1:8001".parse().unwrap();
         assert!(answers(&instance("8001"), place) && answers(&instance("a=10.1.0.1:8001"), place));
         assert!(!answers(&instance("8002"), place) && !answers(&instance("a=10.1.0.2:8001"), place));

@@ -2,13 +2,14 @@
 
 use std::{
     io::{self, Write as _},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{family::Family, save::Saved};
-use crate::sys::lock;
+use crate::sys::{lock, tool};
 
 /// Why a tool did not do what it was asked. What it said is kept word for word.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,16 @@ pub(super) fn restore(family: Family, input: &str) -> Result<(), ToolError> {
 /// Has a restore input checked, and changes nothing.
 pub(super) fn test(family: Family, input: &str) -> Result<(), ToolError> {
     run(family.restore(), &["--noflush", "-w", "5", "--test"], input, Stdio::null()).map(drop)
+}
+
+/// Loads what legacy tools would load, which takes `CAP_SYS_MODULE`. No rule is looked at for it.
+pub(super) fn load_modules() -> io::Result<()> {
+    let is_loaded = Path::new("/proc/net/ip_tables_names").exists();
+    let version = tool::read(&["iptables"], &["--version"])?;
+    if is_loaded || !version.is_some_and(|version| version.contains("legacy")) {
+        return Ok(());
+    }
+    tool::read(&["modprobe"], &["--quiet", "--all", "ip_tables", "ip6_tables"]).map(drop)
 }
 
 fn run(tool: &'static str, args: &[&str], input: &str, output: Stdio) -> Result<String, ToolError> {

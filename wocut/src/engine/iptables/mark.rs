@@ -42,17 +42,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::assign;
-    use crate::model::{Admin, Health, Instance};
+    use crate::model::Instance;
 
     fn instance(id: u32, spec: &str) -> Instance {
-        Instance {
-            id,
-            spec: spec.parse().unwrap(),
-            admin: Admin::Ready,
-            health: Health::Unknown,
-            picked_before: 0,
-            check: None,
-        }
+        Instance::new(id, spec.parse().unwrap())
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl Iptables {
         Ok(probe::family(Family::V4)?)
     }
 
+    /// Does what takes `CAP_SYS_MODULE`, for who gives that up and may need the engine later.
+    pub fn load_modules() -> std::io::Result<()> {
+        exec::load_modules()
+    }
+
     /// What of a service this engine cannot do, if anything: it does the rest under `--allow-degraded`.
     pub fn falls_short(service: &Service) -> Option<String> {
         let policy = service.options.policy;

@@ -50,26 +50,29 @@ pub(super) fn comment(instance: u32) -> String {
 }
 
 impl Entry<'_> {
-    fn instances(&self, family: Family) -> impl Iterator<Item = &Instance> {
-        self.service.instances.iter().filter(move |instance| family.reaches(instance))
+    /// Each with its weight now.
+    fn instances(&self, family: Family) -> impl Iterator<Item = (&Instance, u16)> {
+        let weighted = self.service.instances.iter().zip(self.service.weights());
+        weighted.filter(move |(instance, _)| family.reaches(instance))
     }
 
+    /// Those that take connections, and those that may come back.
     fn candidates(&self, family: Family) -> Vec<Candidate> {
-        let weighted = self.instances(family).filter(|instance| instance.spec.weight.get() > 0);
-        let candidate = |instance: &Instance| {
+        let candidate = |(instance, weight): (&Instance, u16)| {
+            let usual = if instance.backup { 0 } else { instance.spec.weight.get() * self.service.unit() };
             Some(Candidate {
                 mark: *self.marks.get(&instance.id)?,
-                weight: instance.spec.weight.get(),
+                weight: if weight > 0 { weight } else { usual },
                 identity: identity(instance),
-                is_eligible: instance.is_eligible(),
+                is_eligible: weight > 0,
             })
         };
-        weighted.filter_map(candidate).collect()
+        self.instances(family).filter_map(candidate).filter(|candidate| candidate.weight > 0).collect()
     }
 
     /// What becomes of new connections, if no instance can take them and they are not to pass.
     fn turned_away(&self, family: Family, protocol: Protocol) -> Option<&'static str> {
-        if self.instances(family).any(Instance::is_eligible) {
+        if self.instances(family).any(|(_, weight)| weight > 0) {
             return None;
         }
         match self.service.options.on_empty {
@@ -116,7 +119,7 @@ pub(super) fn nat_root(family: Family, entries: &[Entry<'_>]) -> Vec<String> {
 pub(super) fn nat(family: Family, entry: &Entry<'_>) -> Vec<NatRule> {
     let protocols: BTreeSet<Protocol> = family.listens(entry.service).map(|listen| listen.protocol).collect();
     let mut rules = Vec::new();
-    for instance in entry.instances(family) {
+    for (instance, _) in entry.instances(family) {
         let Some(mark) = entry.marks.get(&instance.id).copied() else { continue };
         for protocol in &protocols {
             let matches =

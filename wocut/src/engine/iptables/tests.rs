@@ -6,16 +6,12 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::{chain, family::Family, observe, rule, save::Saved};
-use crate::model::{Admin, EngineKind, Health, Instance, Name, OnEmpty, Options, Policy, Service};
+use crate::model::{Admin, EngineKind, Instance, Name, OnEmpty, Options, Policy, Service};
 
 fn service(listen: &[&str], instances: &[&str]) -> Service {
     let instance = |(id, text): (u32, &&str)| Instance {
-        id,
-        spec: text.trim_end_matches('!').parse().unwrap(),
         admin: if text.ends_with('!') { Admin::Drain } else { Admin::Ready },
-        health: Health::Unknown,
-        picked_before: 0,
-        check: None,
+        ..Instance::new(id, text.trim_end_matches('!').parse().unwrap())
     };
     Service {
         index: 0,

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use crate::model::{ParseError, serde_as_text};
 
 /// A time between 10 ms and an hour, as in `2s` or `500ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(Duration);
 
 impl Period {
