@@ -13,8 +13,11 @@ use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::host::Host;
 use wocut_tests::must::Must as _;
+use wocut_tests::need;
+use wocut_tests::need::tool;
 use wocut_tests::random::Random;
-use wocut_tests::serve::{Answer, Serve, curl};
+use wocut_tests::serve::{self, Answer, Serve, curl};
+use wocut_tests::tool::run;
 use wocut_tests::wait::wait_until;
 
 /// A service as shuttle's clients describe it, on the engine of a test.
@@ -213,4 +216,20 @@ fn metrics_are_the_kernels(engine: Engine) {
     let page = serve.ask("GET", "/_metrics", "").is(200).body.clone();
     assert!(page.contains("wocut_picks_total{service=\"web\"} 100\n"), "{page}");
     assert!(page.contains("wocut_instance_listening{service=\"web\",instance=\"8001\"} 1\n"), "{page}");
+}
+
+engines! { prometheus_takes_metrics_and_alerts: ebpf }
+fn prometheus_takes_metrics_and_alerts(engine: Engine) {
+    need!(tool("promtool"));
+    let host = Host::new(engine);
+    let _daemons = Daemon::pythons(&host.lan.server, 8001..=8002);
+    let check = "check = { type = \"tcp\", interval = \"100ms\" }";
+    let serve = Serve::start(&host, &(serve::web(&host, "8001, 8002") + check), "");
+    host.burst_both(100).no_failure();
+    let page = serve.ask("GET", "/_metrics", "").is(200).body.clone();
+    fs::write(serve.path("metrics"), page).must("write the metrics");
+    let metrics = fs::File::open(serve.path("metrics")).must("open the metrics");
+    run(Command::new("promtool").args(["check", "metrics"]).stdin(metrics));
+    let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/../wocut/dist/alerts.yml");
+    run(Command::new("promtool").args(["check", "rules", "--lint-fatal", alerts]));
 }

@@ -9,7 +9,6 @@ use wocut_tests::engines;
 use wocut_tests::held::Held;
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
-use wocut_tests::load::Load;
 use wocut_tests::random::Random;
 
 const PORTS: [u16; 8] = [8001, 8002, 8003, 8004, 8005, 8006, 8007, 8008];
@@ -78,8 +77,7 @@ fn random_changes_under_load_break_nothing(engine: Engine) {
     let host = Host::with_firewall(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);
     let _daemons = Daemon::pythons(&host.lan.server, PORTS);
-    let targets = Family::BOTH.map(|family| host.lan.at(family, SERVICE));
-    let load = Load::start(&host.lan.client, &targets, 4);
+    let load = host.load(4);
     let mut held = Vec::new();
     let mut wanted = Wanted::default();
     let mut random = Random::seeded();

@@ -64,8 +64,7 @@ fn applied_under_load_breaks_nothing(engine: Engine) {
     let files = Files::new();
     let _daemons = Daemon::pythons(&host.lan.server, PORTS);
     apply(&host, &files.write("web.toml", &service("web", "80/tcp", "8001, 8002")));
-    let targets = Family::BOTH.map(|family| host.lan.at(family, SERVICE));
-    let load = Load::start(&host.lan.client, &targets, 4);
+    let load = host.load(4);
     let mut held = Vec::new();
     let mut random = Random::seeded();
     for count in 0..40 {
@@ -271,8 +270,7 @@ fn killed_apply_is_finished_by_the_next_command(engine: Engine) {
     for (took, (file, _)) in took.iter_mut().zip(&versions) {
         *took = host.wocut(&command(file)).ok().took;
     }
-    let targets = Family::BOTH.map(|family| host.lan.at(family, SERVICE));
-    let load = Load::start(&host.lan.client, &targets, 2);
+    let load = host.load(2);
     let mut random = Random::seeded();
     for count in 0..40 {
         let (file, serving) = &versions[count % 2];

@@ -8,7 +8,7 @@ use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
-use wocut_tests::load::{Load, burst};
+use wocut_tests::load::burst;
 use wocut_tests::random::Random;
 use wocut_tests::wocut::{Outcome, Running};
 
@@ -48,8 +48,7 @@ fn command_killed_at_any_moment_harms_nothing(engine: Engine) {
     let host = Host::with_firewall(engine);
     let _plain = Daemon::python(&host.lan.server, SERVICE);
     let _daemons = Daemon::pythons(&host.lan.server, 8001..=8004);
-    let targets = Family::BOTH.map(|family| host.lan.at(family, SERVICE));
-    let load = Load::start(&host.lan.client, &targets, 2);
+    let load = host.load(2);
     let mut random = Random::seeded();
     let mut round = Step::round(&host);
     for step in &mut round {

@@ -9,7 +9,6 @@ use wocut_tests::engines;
 use wocut_tests::held::silent;
 use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
-use wocut_tests::load::Load;
 use wocut_tests::sockets::{AcceptQueue, accept_queue};
 use wocut_tests::wait::wait_until;
 
@@ -20,8 +19,7 @@ fn killed_instances_fail_no_connect(engine: Engine) {
     let host = Host::new(engine);
     let mut daemons = Daemon::pythons(&host.lan.server, 8001..=8008);
     host.attach("web 80/tcp to 8001 8002 8003 8004 8005 8006 8007 8008");
-    let targets = Family::BOTH.map(|family| host.lan.at(family, SERVICE));
-    let load = Load::start(&host.lan.client, &targets, CLIENTS);
+    let load = host.load(CLIENTS);
     for _ in 0..3 {
         load.go_on(times(2000));
         daemons.remove(0).kill();

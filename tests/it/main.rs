@@ -3,6 +3,7 @@
 mod api;
 mod balance;
 mod change;
+mod checks;
 mod config;
 mod conflicts;
 mod cookies;

@@ -17,9 +17,7 @@ use wocut_tests::emulated::times;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::figures::note;
-use wocut_tests::host::{Host, SERVICE};
-use wocut_tests::lan::Family;
-use wocut_tests::load::Load;
+use wocut_tests::host::Host;
 use wocut_tests::must::Must as _;
 use wocut_tests::random::Random;
 
@@ -114,8 +112,7 @@ fn many_changes_a_second_fail_no_connection(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, OTHERS.into_iter().chain([STAYS]));
     host.attach("web 80/tcp to 8001");
-    let targets = Family::BOTH.map(|family| host.lan.at(family, SERVICE));
-    let load = Load::start(&host.lan.client, &targets, 4);
+    let load = host.load(4);
     let stop = AtomicBool::new(false);
     let mut random = Random::seeded();
     let pins = host.lan.server.pins();

@@ -1,4 +1,4 @@
-//! The daemon: files, checks, and what others do to the kernel.
+//! The daemon: files, and what others do to the kernel.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -7,28 +7,11 @@ use wocut_tests::daemon::Daemon;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::figures::note;
-use wocut_tests::host::{Host, SERVICE};
-use wocut_tests::lan::Family;
-use wocut_tests::load::Load;
+use wocut_tests::host::Host;
 use wocut_tests::must::Must as _;
-use wocut_tests::need;
-use wocut_tests::need::tool;
-use wocut_tests::serve::Serve;
+use wocut_tests::serve::{Serve, service, web};
 use wocut_tests::tool::run;
 use wocut_tests::wait::wait_until;
-
-/// A service on the engine of a test.
-fn service(host: &Host, name: &str, keys: &str) -> String {
-    format!("[service.{name}]\n{}{keys}\n", host.engine.keys())
-}
-
-fn web(host: &Host, instances: &str) -> String {
-    service(host, "web", &format!("listen = [\"80/tcp\"]\ninstances = [{instances}]"))
-}
-
-fn load(host: &Host) -> Load {
-    Load::start(&host.lan.client, &Family::BOTH.map(|family| host.lan.at(family, SERVICE)), 4)
-}
 
 engines! { reload_is_all_or_nothing_and_leaves_what_came_another_way: ebpf nft }
 fn reload_is_all_or_nothing_and_leaves_what_came_another_way(engine: Engine) {
@@ -99,85 +82,6 @@ fn flush(host: &Host, table: &str) {
     for program in ["iptables", "ip6tables"] {
         run(host.tool(program).args(["-w", "-t", table, "-F"]));
     }
-}
-
-engines! { sick_instance_goes_out_and_comes_back_and_no_request_fails: ebpf tc nft }
-fn sick_instance_goes_out_and_comes_back_and_no_request_fails(engine: Engine) {
-    need!(tool("nginx"));
-    let host = Host::with_firewall(engine);
-    let daemons = [8001, 8002, 8003].map(|port| Daemon::nginx(&host.lan.server, port));
-    let check = "check = { type = \"http\", path = \"/health\", interval = \"100ms\", timeout = \"100ms\", rise = 2, fall = 3 }";
-    let mut serve = Serve::start(&host, &(web(&host, "8001, 8002, 8003") + check), "");
-    let health =
-        |port: &str| host.instances("web")[port]["health"].as_str().must("read the health").to_owned();
-    let has = |port: &str, wanted: &str| {
-        wait_until(&format!("{port} is {wanted}"), Duration::from_secs(5), || health(port) == wanted);
-    };
-    has("8001", "up");
-    has("8002", "up");
-    let load = load(&host);
-    fs::write(daemons[0].file("html/sick"), "").must("make an instance sick");
-    // What is wanted is written down before the kernel does it, and told after.
-    serve.says("answered 500");
-    has("8001", "down");
-    host.burst_both(200).no_failure().only(&[8002, 8003]);
-
-    // What was found out is there still, and moves nothing.
-    serve.kill();
-    host.burst_both(200).no_failure().only(&[8002, 8003]);
-    serve.again(&host, "");
-    assert_eq!(health("8001"), "down");
-    host.burst_both(200).no_failure().only(&[8002, 8003]);
-
-    fs::remove_file(daemons[0].file("html/sick")).must("make it well again");
-    serve.says("it answers");
-    has("8001", "up");
-    host.burst_both(200).no_failure().only(&[8001, 8002, 8003]);
-    load.stop().no_failure();
-}
-
-engines! { what_the_kernel_sees_counts_at_once: ebpf tc }
-fn what_the_kernel_sees_counts_at_once(engine: Engine) {
-    let host = Host::new(engine);
-    let mut daemons = Daemon::pythons(&host.lan.server, 8001..=8003);
-    // No check is made in the time of the test, unless something was seen.
-    let check = "check = { type = \"tcp\", interval = \"1h\", initial = \"up\", rise = 1, fall = 3 }";
-    let serve = Serve::start(&host, &(web(&host, "8001, 8002, 8003") + check), "");
-    let has = |health: &str| {
-        wait_until(&format!("8001 is {health}"), Duration::from_secs(5), || {
-            host.instances("web")["8001"]["health"] == health
-        });
-    };
-    has("up");
-    let load = load(&host);
-    daemons.remove(0).kill();
-    has("down");
-    serve.says("found nobody listening");
-    let _again = Daemon::python(&host.lan.server, 8001);
-    has("up");
-    serve.says("it listens");
-    load.go_on(100);
-    load.stop().no_failed_connect();
-}
-
-engines! { many_checks_cost_little: ebpf }
-fn many_checks_cost_little(engine: Engine) {
-    const CHECKS: u16 = 200;
-    const LENGTH: Duration = Duration::from_secs(5);
-    let host = Host::new(engine);
-    let _daemon = Daemon::python(&host.lan.server, 8001);
-    let ports: Vec<String> = (10_001..=10_000 + CHECKS).map(|port| format!("{{ port = {port} }}")).collect();
-    let check = "check = { type = \"tcp\", port = 8001, interval = \"1s\" }";
-    let serve = Serve::start(&host, &(web(&host, &ports.join(", ")) + check), "");
-    wait_until("all are up", Duration::from_secs(10), || {
-        host.instances("web").values().all(|instance| instance["health"] == "up")
-    });
-    let (start, before) = (Instant::now(), serve.processor_time());
-    wait_until("the time is over", Duration::from_secs(10), || start.elapsed() > LENGTH);
-    let took = serve.processor_time().saturating_sub(before);
-    let part = took.as_secs_f64() / start.elapsed().as_secs_f64();
-    note(format_args!("{CHECKS} checks a second take {:.1} % of a processor", part * 100.0));
-    assert!(part < 0.05, "{part}");
 }
 
 engines! { services_outlive_a_boot_in_the_state_file: ebpf nft }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::engine::Engine;
 use crate::lan::{Family, Lan};
-use crate::load::burst;
+use crate::load::{Load, burst};
 use crate::must::{Must as _, check};
 use crate::rules::add_foreign_rules;
 use crate::tally::Tally;
@@ -130,6 +130,11 @@ impl Host {
     pub fn burst_both(&self, connections: u64) -> Tally {
         let half = |family| self.burst(family, connections / 2);
         half(Family::V4).merge(half(Family::V6))
+    }
+
+    /// Clients of both families that connect to the service until they are told to stop.
+    pub fn load(&self, clients: usize) -> Load {
+        Load::start(&self.lan.client, &Family::BOTH.map(|family| self.lan.at(family, SERVICE)), clients)
     }
 
     /// A tool of this host's flavour (`iptables-save`, …) inside the server's namespace.

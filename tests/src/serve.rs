@@ -15,6 +15,16 @@ use crate::must::{Must as _, check};
 use crate::tool::output;
 use crate::wait::{wait_for, wait_until};
 
+/// A service as a file has it, on the engine of a test.
+pub fn service(host: &Host, name: &str, keys: &str) -> String {
+    format!("[service.{name}]\n{}{keys}\n", host.engine.keys())
+}
+
+/// The service of most tests.
+pub fn web(host: &Host, instances: &str) -> String {
+    service(host, "web", &format!("listen = [\"80/tcp\"]\ninstances = [{instances}]"))
+}
+
 /// What the API answered.
 #[derive(Clone, Debug)]
 pub struct Answer {

@@ -47,7 +47,7 @@ pub(super) async fn run(handle: &Handle) -> anyhow::Result<()> {
         begun.retain(|id, _| slow.iter().any(|slow| slow.id == *id));
         let (mut due, mut next) = (Vec::new(), None);
         for Slow { service, instance, id, has, takes } in slow {
-            let ahead = takes * u32::from(has - has.min(THROTTLE)) / 100;
+            let ahead = if has > THROTTLE { takes * has.into() / 100 } else { Duration::ZERO };
             let begun = begun.entry(id).or_insert(Begun { at: now, ahead });
             let elapsed = begun.ahead + (now - begun.at);
             let part = part(elapsed, takes);
