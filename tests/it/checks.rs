@@ -8,7 +8,7 @@ use wocut_tests::emulated::{limit, times};
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::figures::note;
-use wocut_tests::host::Host;
+use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::load::Load;
 use wocut_tests::must::Must as _;
 use wocut_tests::need;
@@ -101,20 +101,27 @@ fn flapping_instance_stays_as_it_is(engine: Engine) {
 engines! { backup_takes_connections_while_nobody_else_can: ebpf tc nft }
 fn backup_takes_connections_while_nobody_else_can(engine: Engine) {
     let host = Host::with_firewall(engine);
-    let _backup = Daemon::python(&host.lan.server, 8003);
+    let backup = Daemon::python(&host.lan.server, 8003);
     let daemons = Daemon::pythons(&host.lan.server, 8001..=8002);
     let check = format!("check = {}", connects());
     let instances = "8001, 8002, { port = 8003, backup = true }";
     let serve = Serve::start(&host, &(web(&host, instances) + &check), "");
-    has_health(&host, "8003", "up");
+    for instance in ["8001", "8002", "8003"] {
+        is_told(&serve, instance, "up", 1);
+    }
     host.burst_both(200).no_failure().only(&[8001, 8002]);
     daemons.into_iter().for_each(Daemon::kill);
     is_told(&serve, "8001", "down", 1);
     is_told(&serve, "8002", "down", 1);
     host.burst_both(100).no_failure().only(&[8003]);
-    let _again = Daemon::python(&host.lan.server, 8002);
+    let again = Daemon::python(&host.lan.server, 8002);
     is_told(&serve, "8002", "up", 2);
     host.burst_both(100).no_failure().only(&[8002]);
+    backup.kill();
+    again.kill();
+    serve.says("no instance is left");
+    let _plain = Daemon::python(&host.lan.server, SERVICE);
+    host.burst_both(100).no_failure().only(&[SERVICE]);
 }
 
 engines! { who_comes_up_has_its_share_by_and_by: ebpf nft }

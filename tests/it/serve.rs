@@ -1,16 +1,21 @@
 //! The daemon: files, and what others do to the kernel.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use wocut_tests::daemon::Daemon;
+use wocut_tests::emulated::limit;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::figures::note;
 use wocut_tests::host::Host;
+use wocut_tests::lan::{Family, connect};
 use wocut_tests::must::Must as _;
+use wocut_tests::netns::Netns;
 use wocut_tests::serve::{Serve, service, web};
 use wocut_tests::tool::run;
+use wocut_tests::udp;
 use wocut_tests::wait::wait_until;
 
 engines! { reload_is_all_or_nothing_and_leaves_what_came_another_way: ebpf nft }
@@ -81,6 +86,21 @@ fn detach_link(host: &Host) {
 fn flush(host: &Host, table: &str) {
     for program in ["iptables", "ip6tables"] {
         run(host.tool(program).args(["-w", "-t", table, "-F"]));
+    }
+}
+
+engines! { new_interface_is_served_within_two_seconds: ebpf }
+fn new_interface_is_served_within_two_seconds(engine: Engine) {
+    let host = Host::new(engine);
+    let late = Netns::new("late");
+    let _daemons = Daemon::udp(&host.lan.server, 8001..=8002);
+    let dns = service(&host, "dns", "listen = [\"53/udp\"]\ninstances = [8001, 8002]");
+    let serve = Serve::start(&host, &dns, "");
+    connect(&host.lan.server, &late, 3);
+    serve.says_within("repaired", limit(Duration::from_secs(2)));
+    for family in Family::BOTH {
+        let to = SocketAddr::new(family.host(3, 1), 53);
+        udp::burst(&late, 10_000..10_100, to).no_failure().only(&[8001, 8002]);
     }
 }
 
