@@ -2,7 +2,10 @@
 
 use std::num::{NonZeroU8, NonZeroU16};
 
-use super::{BackendShape, Seconds, ServiceShape, place, refusal::Refusal};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{BackendShape, Seconds, ServiceShape, place, place::shown as shown_text, refusal::Refusal};
 use crate::model::{Check, CheckKind, CheckOverride, Definition, InstanceSpec, Wanted};
 
 /// What a body makes of the check that a service has.
@@ -11,8 +14,7 @@ use crate::model::{Check, CheckKind, CheckOverride, Definition, InstanceSpec, Wa
 /// come later, a `check_interval` says so.
 pub(super) fn of(body: &ServiceShape, present: Option<Check>) -> Result<Option<Check>, Refusal> {
     if let Some(table) = &body.check {
-        let check: Check = serde_json::from_value(table.clone())
-            .map_err(|error| Refusal::unprocessable(format!("check: {error}")))?;
+        let check: Check = whole(table)?;
         agree(body, &check)?;
         return Ok(Some(check));
     }
@@ -36,9 +38,11 @@ pub(super) fn of_backend(
     service: Option<&Check>,
 ) -> Result<Option<CheckOverride>, Refusal> {
     if let Some(table) = &body.check {
-        let own = serde_json::from_value(table.clone())
-            .map_err(|error| Refusal::unprocessable(format!("check: {error}")))?;
-        return Ok(Some(own));
+        return match table {
+            // What is wrong with a table is told better where nothing else is tried.
+            Value::Object(_) => whole(table).map(|own: Check| Some(CheckOverride::Own(own.into()))),
+            other => whole(other).map(Some),
+        };
     }
     let Some(text) = &body.check_address else { return Ok(present) };
     if text.is_empty() {
@@ -50,6 +54,18 @@ pub(super) fn of_backend(
     }
     let usual = service.cloned().unwrap_or_else(|| Check::of(CheckKind::Tcp));
     Ok(Some(CheckOverride::Own(Check { address, port: NonZeroU16::new(port), ..usual }.into())))
+}
+
+/// A check with all its fields, and no others.
+fn whole<T: DeserializeOwned>(table: &Value) -> Result<T, Refusal> {
+    let kind = table.get("type").and_then(Value::as_str).unwrap_or_default();
+    let keys = table.as_object().into_iter().flat_map(|table| table.keys());
+    let known = || CheckKind::TYPES.contains(&kind);
+    if let Some(foreign) = keys.into_iter().find(|key| known() && !CheckKind::has_key(kind, key)) {
+        let what = format!("check: a check of type `{kind}` has no `{}`", shown_text(foreign));
+        return Err(Refusal::unprocessable(what));
+    }
+    serde_json::from_value(table.clone()).map_err(|error| Refusal::unprocessable(format!("check: {error}")))
 }
 
 /// Whoever may change services may not so run programs as the daemon: those are named in files alone.

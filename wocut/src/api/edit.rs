@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     host,
-    model::{Admin, Definition, EngineChoice, Name, OnEmpty, Policy, Service, StickyPrefix, Wanted, Weight},
+    model::{
+        Admin, Definition, EngineChoice, Member, Name, OnEmpty, Policy, Service, StickyPrefix, Wanted, Weight,
+    },
     plan::{Change, ChangeError},
 };
 
@@ -81,8 +83,12 @@ impl Edit {
             }
             Self::PatchBackend(name, backend, mut body, nulls) => {
                 instance(host::service(wanted, &name)?, &name, &backend)?;
-                nulls.iter().try_for_each(|field| reset_backend(&mut body, field))?;
-                Edited::one(with_backend(present(&name)?, &backend, &body, true)?)
+                let mut base = present(&name)?;
+                let member = base.instances.iter_mut().find(|member| member.spec.name == backend);
+                if let Some(member) = member {
+                    nulls.iter().try_for_each(|field| reset_backend(member, &mut body, field))?;
+                }
+                Edited::one(with_backend(base, &backend, &body, true)?)
             }
             Self::DeleteBackend(name, backend) => {
                 instance(host::service(wanted, &name)?, &name, &backend)?;
@@ -160,8 +166,9 @@ fn reset(base: &mut Definition, field: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn reset_backend(body: &mut BackendShape, field: &str) -> Result<(), Refusal> {
+fn reset_backend(present: &mut Member, body: &mut BackendShape, field: &str) -> Result<(), Refusal> {
     match field {
+        "check" | "check_address" => present.check = None,
         "weight" => body.weight = Some(Weight::default().get()),
         "backup" => body.backup = Some(false),
         "admin" => body.admin = Some(Admin::default().to_string()),

@@ -34,19 +34,6 @@ const KEYS: [&str; 19] = [
     "tls",
     "command",
 ];
-const COMMON: usize = 9;
-
-/// The keys that only checks of this type have.
-fn own_keys(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "http" => &["path", "method", "host", "status", "body"],
-        "https" => &["path", "method", "host", "status", "body", "verify", "server_name"],
-        "send-expect" => &["steps", "tls", "verify", "server_name"],
-        "udp" => &["steps"],
-        "exec" => &["command"],
-        _ => &[],
-    }
-}
 
 /// The check of a service.
 pub(super) fn read(problems: &mut Problems<'_>, node: &Node) -> Option<Check> {
@@ -78,7 +65,7 @@ fn kind(problems: &mut Problems<'_>, fields: &Fields<'_>, node: &Node) -> Option
         problems.error(&node.span, format!("it is one of {}", quoted(&CheckKind::TYPES)));
         return None;
     }
-    let foreign = KEYS[COMMON..].iter().filter(|key| !own_keys(kind).contains(*key));
+    let foreign = KEYS.iter().filter(|key| !CheckKind::has_key(kind, key));
     for (key, span) in foreign.filter_map(|key| Some((key, fields.key(key)?))) {
         problems.error(span, format!("a check of type `{kind}` has no {key}"));
     }
@@ -101,7 +88,8 @@ fn kind(problems: &mut Problems<'_>, fields: &Fields<'_>, node: &Node) -> Option
             let command = fields.must("command", fields.span(), problems);
             CheckKind::Exec { command: command.and_then(|node| program(problems, node))? }
         }
-        _ => CheckKind::Tcp,
+        "tcp" => CheckKind::Tcp,
+        _ => return None,
     })
 }
 

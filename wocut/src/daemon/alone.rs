@@ -1,8 +1,9 @@
 //! One daemon a network namespace.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io::{Read as _, Seek as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::PathBuf,
 };
 
@@ -27,7 +28,8 @@ impl Alone {
         let path = host.state_path().with_extension("serve");
         let context = || format!("open {}", path.display());
         let folder = path.parent().with_context(context)?;
-        fs::create_dir_all(folder).with_context(context)?;
+        // Whoever can open the folder can hold the lock that is on it: see `DirLock`.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(context)?;
         let mut held = File::options()
             .read(true)
             .write(true)
@@ -42,6 +44,10 @@ impl Alone {
                 bail!("`wocut serve` runs in this network namespace already, as process {}", other.trim());
             }
             other => other.with_context(context)?,
+        }
+        // The one before may have removed the file: then this lock is on nothing.
+        if !fs::metadata(&path).is_ok_and(|now| held.metadata().is_ok_and(|mine| mine.ino() == now.ino())) {
+            bail!("another `wocut serve` is just ending in this network namespace: start it again");
         }
         held.set_len(0).and_then(|()| held.rewind()).with_context(context)?;
         writeln!(held, "{}", std::process::id()).with_context(context)?;

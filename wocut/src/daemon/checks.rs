@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::{AbortHandle, JoinSet, spawn_blocking},
     time::{Instant, sleep, sleep_until},
 };
@@ -14,6 +14,7 @@ use crate::{
     engine::ebpf::events::Sight,
     error::one_line,
     health::{Failure, Machine, Target, ask, timetable},
+    host::Host,
     model::{Admin, Check, Health, Instance, Name, Service, Wanted},
     plan::Change,
     sys::listeners::{self, Listener},
@@ -48,39 +49,57 @@ struct Asking {
 }
 
 /// Asks until it is dropped. What is seen of instances counts as well.
-pub(super) async fn run(handle: &Handle, mut seen: UnboundedReceiver<Seen>) -> anyhow::Result<()> {
+pub(super) async fn run(handle: &Handle, mut seen: Receiver<Seen>) -> anyhow::Result<()> {
     let mut wanted = handle.watch();
+    wanted.mark_changed();
     let (tell, mut news) = unbounded_channel();
     let mut batch = Vec::new();
     let mut tasks = JoinSet::new();
     let mut running: BTreeMap<u32, Asking> = BTreeMap::new();
     loop {
-        let now = wanted.borrow_and_update().clone();
-        let mut asked: BTreeMap<u32, Asked> = all(&now).map(|asked| (asked.instance.id, asked)).collect();
-        running.retain(|id, known| {
-            let stays = asked.get(id).is_some_and(|asked| asked.is_same(&known.asked));
-            if !stays {
-                known.task.abort();
-            }
-            stays
-        });
-        asked.retain(|id, _| !running.contains_key(id));
-        for (id, asked) in asked {
-            let (seen, sights) = unbounded_channel();
-            let task = tasks.spawn(asked.clone().ask(handle.clone(), tell.clone(), sights));
-            running.insert(id, Asking { asked, task, seen });
-        }
         tokio::select! {
-            changed = wanted.changed() => changed.context("wait for changes of what is wanted")?,
-            _ = news.recv_many(&mut batch, usize::MAX) => settle(handle, &mut news, std::mem::take(&mut batch)).await,
-            Some((id, sight)) = seen.recv() => {
-                // One that has ended is told nothing.
-                let _heard = running.get(&id).map(|asking| asking.seen.send(sight));
+            changed = wanted.changed() => {
+                changed.context("wait for changes of what is wanted")?;
+                let now = wanted.borrow_and_update().clone();
+                let asked = all(&now).map(|asked| (asked.instance.id, asked)).collect();
+                for (id, asked) in new_ones(&mut running, asked) {
+                    let (seen, sights) = unbounded_channel();
+                    let task = tasks.spawn(asked.clone().ask(handle.clone(), tell.clone(), sights));
+                    running.insert(id, Asking { asked, task, seen });
+                }
             }
+            _ = news.recv_many(&mut batch, usize::MAX) => settle(handle, &mut news, std::mem::take(&mut batch)).await,
+            Some((id, sight)) = seen.recv() => if let Some(asking) = running.get(&id)
+                && counts(&wanted.borrow(), asking, sight)
+            {
+                // One that has ended is told nothing.
+                let _heard = asking.seen.send(sight);
+            },
             // One that was stopped.
             Some(_) = tasks.join_next() => {}
         }
     }
+}
+
+/// Stops those that are asked no more or otherwise, and returns those that nobody asks yet.
+fn new_ones(running: &mut BTreeMap<u32, Asking>, mut asked: BTreeMap<u32, Asked>) -> BTreeMap<u32, Asked> {
+    running.retain(|id, known| {
+        let stays = asked.get(id).is_some_and(|asked| asked.is_same(&known.asked));
+        if !stays {
+            known.task.abort();
+        }
+        stays
+    });
+    asked.retain(|id, _| !running.contains_key(id));
+    asked
+}
+
+/// Whether something that was seen may take an instance out. Where nobody else could take its connections, that would
+/// make of a service that is slow one that is down: the last one is judged by its checks alone.
+fn counts(wanted: &Wanted, Asking { asked, .. }: &Asking, sight: Sight) -> bool {
+    let service = || wanted.services.get(&asked.service);
+    sight == Sight::Listens
+        || service().is_some_and(|service| service.takers().any(|(other, _)| other.id != asked.instance.id))
 }
 
 /// Every instance that has a check, and is not out of use.
@@ -99,11 +118,13 @@ fn all(wanted: &Wanted) -> impl Iterator<Item = Asked> {
 /// Makes news wanted, as one change.
 async fn settle(handle: &Handle, news: &mut UnboundedReceiver<News>, mut batch: Vec<News>) {
     loop {
-        let found = batch.iter().map(|News { asked, health, .. }| {
-            (asked.service.clone(), asked.instance.spec.name.clone(), *health)
-        });
-        let found: Vec<_> = found.collect();
-        match handle.change(WHO, |_, _| Ok(Change::Health(found))).await {
+        let found: Vec<_> = batch.iter().map(|News { asked, health, .. }| (asked.clone(), *health)).collect();
+        let change = |_: &Host, wanted: &Wanted| {
+            let here = found.into_iter().filter(|(asked, _)| asked.is_in(wanted));
+            let found = here.map(|(asked, health)| (asked.service, asked.instance.spec.name, health));
+            Ok(Change::Health(found.collect()))
+        };
+        match handle.change(WHO, change).await {
             Ok(_) => break,
             Err(error) => {
                 let what = "make wanted what checks found".into();
@@ -115,6 +136,8 @@ async fn settle(handle: &Handle, news: &mut UnboundedReceiver<News>, mut batch: 
             }
         }
     }
+    let wanted = handle.wanted();
+    batch.retain(|News { asked, .. }| asked.is_in(&wanted));
     for News { asked: Asked { service, instance, .. }, health, why } in batch {
         handle.tell(Event::Health { service, instance: instance.spec.name, health, why });
     }
@@ -136,6 +159,13 @@ impl Asked {
         place(self) == place(other)
     }
 
+    /// Whether it is there still, and none that has its name.
+    fn is_in(&self, wanted: &Wanted) -> bool {
+        let service = wanted.services.get(&self.service);
+        let instance = service.and_then(|service| service.instance(&self.instance.spec.name));
+        instance.is_some_and(|instance| instance.id == self.instance.id)
+    }
+
     /// Asks until it is dropped.
     async fn ask(self, handle: Handle, tell: UnboundedSender<News>, mut sights: UnboundedReceiver<Sight>) {
         let mut machine = Machine::new(self.instance.health, &self.check);
@@ -152,9 +182,14 @@ impl Asked {
             tokio::select! {
                 () = sleep_until(next) => {}
                 Some(sight) = sights.recv() => if sight != Sight::Listens {
+                    if sight == Sight::Absent && self.listener().await.is_some() {
+                        // It serves the other family, and a client of this one says nothing of it.
+                        continue;
+                    }
                     if let Some(health) = machine.failed_in_traffic() {
                         told(health, sight.to_string());
                     }
+                    next = next.min(Instant::now() + machine.interval());
                     continue;
                 },
             }
@@ -185,9 +220,14 @@ impl Asked {
         if self.check.address.or(self.instance.spec.address).is_some() {
             return None;
         }
+        self.listener().await.as_ref().map(Listener::reachable_at)
+    }
+
+    /// Its listener, of whatever family.
+    async fn listener(&self) -> Option<Listener> {
+        let (address, port) = (self.instance.spec.address, self.instance.spec.port);
         let listeners = spawn_blocking(listeners::tcp).await.ok()?.ok()?;
-        let port = self.instance.spec.port;
-        listeners.iter().find(|listener| listener.serves(None, port)).map(Listener::reachable_at)
+        listeners.into_iter().find(|listener| listener.serves(address, port))
     }
 }
 

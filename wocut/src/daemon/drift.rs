@@ -56,7 +56,9 @@ pub(super) async fn follow(handle: &Handle) -> anyhow::Result<()> {
     let file = handle.look(|host| Ok(host.state_path())).await?;
     let mut file = Watch::file(&file).context("wait for changes of what is wanted")?;
     loop {
-        handle.caught_up().await?;
+        if let Err(error) = handle.caught_up().await {
+            handle.tell(Event::Failed { what: "read what is wanted".into(), why: one_line(&error) });
+        }
         file.changed().await.context("wait for changes of what is wanted")?;
     }
 }

@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{Event, Noted, state};
 use crate::{
+    error::one_line,
     host::{Done, Host, Proposal, Repair},
     model::{Name, Wanted},
     plan::differences,
@@ -113,8 +114,9 @@ impl Handle {
         let (this, who) = (self.clone(), who.into());
         let made = async move {
             let _turn = this.0.turn.lock().await;
-            let done = this.look(move |host| host.change(false, false, change)).await?;
-            this.catch_up(who, Some(&done.line)).await?;
+            let mut done = this.look(move |host| host.change(false, false, change)).await?;
+            // What is made stays made, and is not said to have failed.
+            done.warnings.extend(this.catch_up(who, Some(&done.line)).await?);
             Ok(done)
         };
         tokio::spawn(made).await.context("make a change")?
@@ -129,24 +131,20 @@ impl Handle {
     /// Reads what is wanted, which another command may have changed, and tells those who wait for it.
     pub(super) async fn caught_up(&self) -> anyhow::Result<()> {
         let _turn = self.0.turn.lock().await;
-        self.catch_up("another command".into(), None).await
+        self.catch_up("another command".into(), None).await.map(drop)
     }
 
-    async fn catch_up(&self, who: String, line: Option<&str>) -> anyhow::Result<()> {
-        let shared = self.0.clone();
-        let read = move || {
-            let wanted = shared.host.wanted()?;
-            shared.state.as_ref().map_or(Ok(()), |path| state::write(path, &wanted))?;
-            anyhow::Ok(wanted)
-        };
-        let wanted = Arc::new(spawn_blocking(read).await.context("read what is wanted")??);
+    /// Returns a warning where the state file could not be written.
+    async fn catch_up(&self, who: String, line: Option<&str>) -> anyhow::Result<Option<String>> {
+        let wanted = Arc::new(self.look(Host::wanted).await?);
         if wanted.unfinished {
             // The command is still at it, or somebody has to finish what it began.
-            return Ok(());
+            return Ok(None);
         }
         let before = self.0.wanted.send_replace(wanted.clone());
+        let unsaved = self.save(wanted.clone()).await?;
         if before.services == wanted.services {
-            return Ok(());
+            return Ok(unsaved);
         }
         self.forget(&wanted);
         let what = line.map_or_else(|| differences(&before, &wanted).join("\n"), Into::into);
@@ -154,7 +152,19 @@ impl Handle {
             self.tell(Event::Changed { who, what });
         }
         newly_empty(&before, &wanted).for_each(|service| self.tell(Event::Empty { service }));
-        Ok(())
+        Ok(unsaved)
+    }
+
+    /// Writes the state file. Returns why that did not work: the next change tries again.
+    async fn save(&self, wanted: Arc<Wanted>) -> anyhow::Result<Option<String>> {
+        let shared = self.0.clone();
+        let write = move || shared.state.as_ref().map_or(Ok(()), |path| state::write(path, &wanted));
+        let saved = spawn_blocking(write).await.context("write the state file")?;
+        let why = saved.err().map(|error| one_line(&error));
+        if let Some(why) = &why {
+            self.tell(Event::Failed { what: "outlive a boot".into(), why: why.clone() });
+        }
+        Ok(why)
     }
 
     /// Tells of an event: to the log, and to all who listen.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use tokio::{
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc::unbounded_channel, watch},
+    sync::{mpsc::channel, watch},
 };
 
 use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, sights, slow_start, systemd};
@@ -20,6 +20,9 @@ use crate::{
     plan::Change,
     sys::{bpf::lift_memory_limit, bpffs, capabilities},
 };
+
+/// What was seen of instances, and waits to be counted, at most.
+const SIGHTS: usize = 4096;
 
 /// How the daemon is run.
 #[derive(Debug)]
@@ -67,12 +70,15 @@ async fn run(handle: &Handle, level: log::Level, options: Options) -> anyhow::Re
         let _stopped = stopped.wait_for(|stop| *stop).await;
     }));
     give_up_privileges();
-    files.start(handle).await?;
+    tokio::select! {
+        started = files.start(handle) => started?,
+        () = signals.ended() => return Ok(()),
+    }
     at_work.send_replace(true);
     systemd::ready(handle.wanted().services.len());
-    let (pass_on, seen) = unbounded_channel();
+    let (pass_on, seen) = channel(SIGHTS);
     tokio::select! {
-        stopped = signals.serve(handle, &files) => stopped?,
+        () = signals.serve(handle, &files) => {}
         drift = drift::watch(handle) => drift?,
         follow = drift::follow(handle) => follow?,
         checks = checks::run(handle, seen) => checks?,
@@ -88,7 +94,9 @@ async fn run(handle: &Handle, level: log::Level, options: Options) -> anyhow::Re
     stop.send_replace(true);
     server.await.context("end the API")??;
     if detach_on_exit {
-        handle.change("the end of the daemon", |_, _| Ok(Change::DetachAll)).await?;
+        // The state file has what the next start is to attach.
+        handle.look(|host| host.change(false, false, |_, _| Ok(Change::DetachAll))).await?;
+        tracing::info!("detached all services");
     }
     Ok(())
 }
@@ -122,13 +130,21 @@ impl Signals {
     }
 
     /// Reloads on `SIGHUP`; returns on what ends the daemon.
-    async fn serve(&mut self, handle: &Handle, files: &Files) -> anyhow::Result<()> {
+    async fn serve(&mut self, handle: &Handle, files: &Files) {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => reload(handle, files).await,
-                _ = self.terminate.recv() => return Ok(()),
-                _ = self.interrupt.recv() => return Ok(()),
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
             }
+        }
+    }
+
+    /// Returns on what ends the daemon.
+    async fn ended(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tokio::{sync::mpsc::Sender, time::Instant};
 
 use super::{Event, Handle};
 use crate::{
@@ -20,7 +20,7 @@ pub(super) type Seen = (u32, Sight);
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Reads along until it is dropped, while any service is on eBPF; rules tell nothing.
-pub(super) async fn watch(handle: &Handle, pass_on: &UnboundedSender<Seen>) -> anyhow::Result<()> {
+pub(super) async fn watch(handle: &Handle, pass_on: &Sender<Seen>) -> anyhow::Result<()> {
     let mut happened = handle.events();
     let mut told = BTreeMap::new();
     loop {
@@ -34,8 +34,8 @@ pub(super) async fn watch(handle: &Handle, pass_on: &UnboundedSender<Seen>) -> a
             tokio::select! {
                 seen = events.next() => for seen in seen? {
                     tell(handle, seen, &mut told);
-                    // Nobody may be asking any more.
-                    let _heard = pass_on.send(seen);
+                    // Who asks may be busy, and has more of this than it takes then.
+                    let _heard = pass_on.try_send(seen);
                 },
                 // Whoever put back what was taken away has made new ones.
                 _ = happened.recv() => {}
@@ -45,12 +45,12 @@ pub(super) async fn watch(handle: &Handle, pass_on: &UnboundedSender<Seen>) -> a
 }
 
 /// Tells of what is new.
-fn tell(handle: &Handle, (id, sight): Seen, told: &mut BTreeMap<u32, (Sight, Instant)>) {
-    let is_known = |(last, at): &(Sight, Instant)| *last == sight && at.elapsed() < AGAIN;
-    if told.get(&id).is_some_and(is_known) {
+fn tell(handle: &Handle, (id, sight): Seen, told: &mut BTreeMap<Seen, Instant>) {
+    told.retain(|_, at| at.elapsed() < AGAIN);
+    if told.contains_key(&(id, sight)) {
         return;
     }
-    told.insert(id, (sight, Instant::now()));
+    told.insert((id, sight), Instant::now());
     if let Some((service, instance)) = names(&handle.wanted(), id) {
         handle.tell(Event::Seen { service, instance, sight });
     }

@@ -12,7 +12,7 @@ use super::{Event, Handle};
 use crate::{
     error::one_line,
     model::{Name, Wanted},
-    plan::{Change, THROTTLE},
+    plan::{Change, FIRST_PART},
 };
 
 /// Who makes these changes.
@@ -47,7 +47,7 @@ pub(super) async fn run(handle: &Handle) -> anyhow::Result<()> {
         begun.retain(|id, _| slow.iter().any(|slow| slow.id == *id));
         let (mut due, mut next) = (Vec::new(), None);
         for Slow { service, instance, id, has, takes } in slow {
-            let ahead = if has > THROTTLE { takes * has.into() / 100 } else { Duration::ZERO };
+            let ahead = if has > FIRST_PART { takes * has.into() / 100 } else { Duration::ZERO };
             let begun = begun.entry(id).or_insert(Begun { at: now, ahead });
             let elapsed = begun.ahead + (now - begun.at);
             let part = part(elapsed, takes);
@@ -91,7 +91,7 @@ fn all(wanted: &Wanted) -> impl Iterator<Item = Slow> {
 /// The part of its weight, in percent, that one has after so long: it grows by a tenth at a time. `None` is all of it.
 fn part(elapsed: Duration, takes: Duration) -> Option<u8> {
     let percent = u8::try_from(elapsed.as_millis() * 100 / takes.as_millis().max(1)).unwrap_or(100);
-    (percent < 100).then_some((percent - percent % 10).max(THROTTLE))
+    (percent < 100).then_some((percent - percent % 10).max(FIRST_PART))
 }
 
 /// From then to the next step.

@@ -92,10 +92,10 @@ fn state(page: &mut Page, wanted: &Wanted, status: &Status) {
 }
 
 fn checks(page: &mut Page, wanted: &Wanted, checked: impl Fn(u32) -> Checked) {
-    let services = wanted.services.iter().filter(|(_, service)| service.check.is_some());
-    let each = services.flat_map(|(name, service)| {
+    let each = wanted.services.iter().flat_map(|(name, service)| {
         let checked = &checked;
-        service.instances.iter().flat_map(move |instance| {
+        let asked = service.instances.iter().filter(|instance| service.check_of(instance).is_some());
+        asked.flat_map(move |instance| {
             let Checked { good, bad } = checked(instance.id);
             [("good", good), ("bad", bad)].map(|(result, count)| {
                 let [service, instance] = labels(name, &instance.spec.name);

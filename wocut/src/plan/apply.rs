@@ -106,7 +106,7 @@ pub fn differences(before: &Wanted, after: &Wanted) -> Vec<String> {
 fn put(service: Assigned, wanted: &mut Wanted) -> Result<Option<String>, ChangeError> {
     let Assigned { definition, engine, engine_reason } = service;
     let Definition { name, listen, instances, options, engine: _, description, check } = definition;
-    let Some(old) = wanted.services.remove(&name) else {
+    let Some(old) = wanted.services.get(&name).cloned() else {
         let index = free_index(wanted)?;
         let instances = members(wanted, Vec::new(), instances);
         let new = Service { index, engine, engine_reason, description, listen, options, check, instances };

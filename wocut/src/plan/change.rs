@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use wocut_common::maps::MAX_SERVICES;
+use wocut_common::{
+    Load,
+    maps::{MAX_INSTANCES, MAX_SERVICES},
+};
 
 use super::{apply, apply::Assigned, validate::validate};
 use crate::model::{
@@ -83,7 +86,7 @@ pub(super) fn usage<T>(what: impl Into<String>) -> Result<T, ChangeError> {
 }
 
 /// The part of its weight, in percent, that an instance has at first if its service has it start slowly.
-pub const THROTTLE: u8 = 10;
+pub const FIRST_PART: u8 = 10;
 
 impl Change {
     /// Makes the change. Returns one line that says what changed, or that nothing did; one a service for files.
@@ -157,7 +160,7 @@ impl Change {
         let (description, check) =
             old.map_or((None, None), |old| (old.description.clone(), old.check.clone()));
         // Instances that stay keep their ids, and with them their counters and open connections.
-        let (stays, mut kept) = match wanted.services.remove(&name) {
+        let (stays, mut kept) = match wanted.services.get(&name).cloned() {
             Some(old) => (old.engine == engine, old.instances),
             None => (true, Vec::new()),
         };
@@ -253,22 +256,16 @@ fn drain(wanted: &mut Wanted, services: &[(Name, Vec<Name>)]) -> Result<String, 
 fn health(wanted: &mut Wanted, found: &[(Name, Name, Health)]) -> String {
     let mut lines = Vec::new();
     for (service, name, health) in found {
-        let slowly = starts_slowly(wanted, service);
+        let slowly = wanted.services.get(service).is_some_and(|service| service.options.slow_start.is_some());
         let Ok(instance) = find(wanted, service, name) else { continue };
         let was = std::mem::replace(&mut instance.health, *health);
         if was == *health {
             continue;
         }
-        instance.throttle = (slowly && was == Health::Down && *health == Health::Up).then_some(THROTTLE);
+        instance.throttle = (slowly && was == Health::Down && *health == Health::Up).then_some(FIRST_PART);
         lines.push(format!("{service}/{name} is {health}"));
     }
     if lines.is_empty() { "every instance is as it was".into() } else { lines.join(", ") }
-}
-
-/// Whether who comes up in this service has others beside it who take what it does not yet.
-fn starts_slowly(wanted: &Wanted, service: &Name) -> bool {
-    let service = wanted.services.get(service).filter(|service| service.options.slow_start.is_some());
-    service.is_some_and(|service| service.takers().next().is_some())
 }
 
 fn throttle(wanted: &mut Wanted, found: &[(Name, Name, Option<u8>)]) -> String {
@@ -291,9 +288,19 @@ fn find<'a>(wanted: &'a mut Wanted, service: &Name, name: &Name) -> Result<&'a m
 }
 
 pub(super) fn new_instance(wanted: &mut Wanted, spec: InstanceSpec) -> Instance {
-    let id = wanted.next_instance;
-    wanted.next_instance = id.wrapping_add(1).max(1);
+    let others = || wanted.services.values().flat_map(|service| &service.instances);
+    let is_used = |id| others().any(|other| Load::place(other.id) == Load::place(id));
+    let mut id = wanted.next_instance;
+    // Of the ids in use, no two share a place. One too many is refused later, and needs none.
+    while others().nth(MAX_INSTANCES - 1).is_none() && is_used(id) {
+        id = next_id(id);
+    }
+    wanted.next_instance = next_id(id);
     Instance::new(id, spec)
+}
+
+fn next_id(id: u32) -> u32 {
+    id.wrapping_add(1).max(1)
 }
 
 pub(super) fn free_index(wanted: &Wanted) -> Result<u32, ChangeError> {
@@ -322,6 +329,8 @@ pub(super) fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wocut_common::Load;
+
     use super::{Change, ChangeError};
     use crate::model::{Admin, CheckOverride, EngineKind, Health, InstanceSpec, Name, Options, Wanted};
 
@@ -427,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_up_beside_others_starts_slowly() {
+    fn who_comes_up_again_starts_slowly() {
         let mut wanted = web();
         let health = |wanted: &mut Wanted, instance: &str, health| {
             Change::Health(vec![(name("web"), name(instance), health)]).apply(wanted).unwrap();
@@ -455,11 +464,23 @@ mod tests {
         assert_eq!(grow(&mut wanted, Some(30)), "every instance is as it was");
         health(&mut wanted, "8002", Health::Down);
         health(&mut wanted, "8001", Health::Up);
-        assert_eq!(throttles(&wanted), [None, None], "there is nobody to take what it does not");
         health(&mut wanted, "8002", Health::Up);
-        assert_eq!(throttles(&wanted), [None, Some(10)]);
-        assert_eq!(grow(&mut wanted, None), "web/8002 has 100 % of its weight");
+        assert_eq!(throttles(&wanted), [Some(10), Some(10)], "after an outage they share alike");
+        assert_eq!(
+            grow(&mut wanted, None),
+            "web/8001 has 100 % of its weight, web/8002 has 100 % of its weight"
+        );
         assert_eq!(throttles(&wanted), [None, None]);
+    }
+
+    #[test]
+    fn ids_in_use_have_places_of_their_own() {
+        let mut wanted = web();
+        wanted.next_instance = 1 + Load::place(u32::MAX) + 1;
+        Change::Add(name("web"), specs("8003 8004")).apply(&mut wanted).unwrap();
+        attach("web", "80/tcp", "8001 8002 8005", true).apply(&mut wanted).unwrap();
+        let places = wanted.services["web"].instances.iter().map(|instance| Load::place(instance.id));
+        assert_eq!(places.collect::<Vec<_>>(), [1, 2, 5]);
     }
 
     #[test]

@@ -7,6 +7,6 @@ mod turns;
 mod validate;
 
 pub use apply::{Assigned, differences, problems};
-pub use change::{Change, ChangeError, THROTTLE};
+pub use change::{Change, ChangeError, FIRST_PART};
 pub use slots::{Member, fill, shares};
 pub use turns::turns;

@@ -6,7 +6,7 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::{AsFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd},
-        unix::ffi::OsStrExt as _,
+        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
     },
     path::Path,
 };
@@ -29,11 +29,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A file that is replaced or removed, and need not be there; its directory is made if it is not there.
+    /// A file that is replaced or removed, and need not be there; its directory is made for its owner alone.
     pub fn file(path: &Path) -> io::Result<Self> {
         let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
         let (folder, name) = path.parent().zip(path.file_name()).ok_or_else(invalid)?;
-        fs::create_dir_all(folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         add_watch(&inotify, folder, WatchFlags::MOVED_TO | WatchFlags::DELETE)?;
         Ok(Self { fd: readable::register(inotify)?, only: Some(name.into()) })

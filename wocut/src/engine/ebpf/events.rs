@@ -11,7 +11,7 @@ use super::Ebpf;
 use crate::sys::readable;
 
 /// What a program saw of an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sight {
     /// A daemon listens for it from now on.

@@ -103,9 +103,9 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
 /// Loads and attaches the programs.
 fn load_programs(object: &mut Ebpf, pins: &Path, netns: &Netns) -> anyhow::Result<()> {
     load_register(object, pins)?;
+    load_both(object)?;
 
     let account: &mut SockOps = program(object, pins::ACCOUNT)?;
-    account.load().context("load program account")?;
     repin(pins, pins::ACCOUNT, |path| Ok(account.pin(path)?))?;
     let link = pins.join(pins::ACCOUNT_LINK);
     if link.exists() {
@@ -121,7 +121,6 @@ fn load_programs(object: &mut Ebpf, pins: &Path, netns: &Netns) -> anyhow::Resul
     }
 
     let lookup: &mut SkLookup = program(object, pins::LOOKUP)?;
-    lookup.load().context("load program lookup")?;
     repin(pins, pins::LOOKUP, |path| Ok(lookup.pin(path)?))?;
     let link = pins.join(pins::LOOKUP_LINK);
     if link.exists() {
@@ -132,6 +131,23 @@ fn load_programs(object: &mut Ebpf, pins: &Path, netns: &Netns) -> anyhow::Resul
         link.pin(pins.join(pins::LOOKUP_LINK)).context("pin the link of program lookup")?;
     }
     Ok(())
+}
+
+/// Has the kernel check the two large programs at the same time.
+fn load_both(object: &mut Ebpf) -> anyhow::Result<()> {
+    let load = |program: &mut Program| match program {
+        Program::SockOps(account) => account.load(),
+        Program::SkLookup(lookup) => lookup.load(),
+        _ => Ok(()),
+    };
+    thread::scope(|scope| {
+        let both = object.programs_mut().filter(|(name, _)| [pins::ACCOUNT, pins::LOOKUP].contains(name));
+        let loads: Vec<_> = both.map(|(name, program)| (name, scope.spawn(move || load(program)))).collect();
+        loads.into_iter().try_for_each(|(name, load)| match load.join() {
+            Ok(loaded) => loaded.with_context(|| format!("load program {name}")),
+            Err(_) => bail!("the thread that loads program {name} ended early"),
+        })
+    })
 }
 
 /// Loads the program that registers listeners which are there, in the way that this kernel has for it.

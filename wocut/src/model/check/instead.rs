@@ -6,7 +6,7 @@ use super::Check;
 
 /// What an instance has instead of its service's check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "OverrideForm", into = "OverrideForm")]
+#[serde(try_from = "OverrideForm", into = "OverrideForm")]
 pub enum CheckOverride {
     /// Nothing asks it.
     Off,
@@ -29,16 +29,18 @@ impl CheckOverride {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum OverrideForm {
-    // `true` is never written, and says nothing.
     Flag(bool),
     Check(Box<Check>),
 }
 
-impl From<OverrideForm> for CheckOverride {
-    fn from(form: OverrideForm) -> Self {
+impl TryFrom<OverrideForm> for CheckOverride {
+    type Error = &'static str;
+
+    fn try_from(form: OverrideForm) -> Result<Self, &'static str> {
         match form {
-            OverrideForm::Flag(_) => Self::Off,
-            OverrideForm::Check(check) => Self::Own(check),
+            OverrideForm::Flag(false) => Ok(Self::Off),
+            OverrideForm::Flag(true) => Err("`true` says nothing: it is a check, or `false` for none"),
+            OverrideForm::Check(check) => Ok(Self::Own(check)),
         }
     }
 }

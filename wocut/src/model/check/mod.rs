@@ -99,6 +99,21 @@ impl CheckKind {
     /// The words of `type`.
     pub const TYPES: [&str; 6] = ["tcp", "http", "https", "send-expect", "udp", "exec"];
 
+    /// Whether a check of that `type` has that key.
+    pub fn has_key(kind: &str, key: &str) -> bool {
+        let own: &[&str] = match kind {
+            "http" => &["path", "method", "host", "status", "body"],
+            "https" => &["path", "method", "host", "status", "body", "verify", "server_name"],
+            "send-expect" => &["steps", "tls", "verify", "server_name"],
+            "udp" => &["steps"],
+            "exec" => &["command"],
+            _ => &[],
+        };
+        let of_all =
+            ["type", "address", "port", "interval", "fast_interval", "timeout", "rise", "fall", "initial"];
+        own.contains(&key) || of_all.contains(&key)
+    }
+
     /// The word of `type`.
     pub fn name(&self) -> &'static str {
         match self {
