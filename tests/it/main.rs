@@ -34,6 +34,7 @@ mod packets;
 mod policies;
 mod policy_rules;
 mod rate;
+mod remote;
 mod serve;
 mod side_by_side;
 mod trace;

@@ -1,5 +1,7 @@
 //! Running the `wocut` command inside a namespace.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -126,6 +128,16 @@ impl Drop for Running {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+/// A copy of `wocut` that every user can run, wherever this one was built.
+pub fn copy_for_all(folder: &Path) -> PathBuf {
+    let (copy, all) = (folder.join("wocut"), Permissions::from_mode(0o755));
+    fs::copy(binary(), &copy).must("copy wocut");
+    for path in [folder, &copy] {
+        fs::set_permissions(path, all.clone()).must("let every user run wocut");
+    }
+    copy
 }
 
 /// `WOCUT_BIN`, or what cargo built next to this test.

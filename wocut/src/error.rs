@@ -1,5 +1,7 @@
 //! What an error means for the exit code, and what helps.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     config::Refused,
     conflicts::{Conflict, Conflicts},
@@ -33,6 +35,32 @@ pub struct StillOpen(pub String);
 #[error("{0}")]
 pub struct Interrupted(pub String);
 
+/// An error of another process, as a command tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}", .causes.join(": "))]
+pub struct Told {
+    /// See [`exit_code`].
+    pub exit_code: u8,
+    /// See [`causes`].
+    pub causes: Vec<String>,
+    /// See [`hint`].
+    pub hint: Option<String>,
+    /// See [`conflicts`].
+    pub conflicts: Vec<Conflict>,
+}
+
+impl Told {
+    /// All that is told of an error.
+    pub fn of(error: &anyhow::Error) -> Self {
+        Self {
+            exit_code: exit_code(error),
+            causes: causes(error),
+            hint: hint(error),
+            conflicts: conflicts(error).to_vec(),
+        }
+    }
+}
+
 /// The exit code for an error: 1 failed, 2 usage, 3 not attached, 4 no such service or instance, 5 conflict, 130
 /// interrupted.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
@@ -40,6 +68,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(told) = cause.downcast_ref::<Told>() {
+        return Some(told.exit_code);
+    }
     if let Some(change) = cause.downcast_ref::<ChangeError>() {
         return Some(match change {
             ChangeError::Usage(_) => 2,
@@ -64,7 +95,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 /// already is left out.
 pub fn causes(error: &anyhow::Error) -> Vec<String> {
     let mut said: Vec<String> = Vec::new();
-    for cause in error.chain().map(ToString::to_string) {
+    let words = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<Told>() {
+        Some(told) => told.causes.clone(),
+        None => vec![cause.to_string()],
+    };
+    for cause in error.chain().flat_map(words) {
         // What the verifier says goes on for pages.
         let cause = cause.lines().next().unwrap_or_default().trim_end().to_owned();
         if said.last().is_none_or(|last| !last.contains(&cause)) {
@@ -76,8 +111,11 @@ pub fn causes(error: &anyhow::Error) -> Vec<String> {
 
 /// What is in the way, if that is the error.
 pub fn conflicts(error: &anyhow::Error) -> &[Conflict] {
-    let found = error.chain().find_map(|cause| cause.downcast_ref::<Conflicts>());
-    found.map_or(&[], |Conflicts(all)| all)
+    let found = error.chain().find_map(|cause| match cause.downcast_ref::<Told>() {
+        Some(told) => Some(&told.conflicts),
+        None => cause.downcast_ref().map(|Conflicts(all)| all),
+    });
+    found.map_or(&[], Vec::as_slice)
 }
 
 /// An error and its causes on one line.
@@ -88,6 +126,9 @@ pub fn one_line(error: &anyhow::Error) -> String {
 /// What the user can do about an error.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
+        if let Some(told) = cause.downcast_ref::<Told>() {
+            return told.hint.clone();
+        }
         if let Some(change) = cause.downcast_ref::<ChangeError>() {
             return match change {
                 ChangeError::NoService(_) => Some("`wocut list` shows what is attached".into()),
@@ -119,4 +160,35 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         (io.kind() == std::io::ErrorKind::PermissionDenied)
             .then(|| "run it as root; `wocut doctor` says which capabilities are missing".into())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, anyhow};
+
+    use super::{Interrupted, Told, conflicts};
+    use crate::{
+        conflicts::{Conflict, Conflicts, Kind},
+        plan::ChangeError,
+    };
+
+    #[test]
+    fn error_of_another_process_is_told_as_it_was_there() {
+        let web = || "web".parse().unwrap();
+        let (what, owner) = ("a rule".into(), "Docker".into());
+        let conflict = Conflict { service: web(), kind: Kind::Rule, what, owner };
+        let error: [anyhow::Error; 4] = [
+            ChangeError::NoService(web()).into(),
+            Conflicts(vec![conflict]).into(),
+            Interrupted("at it".into()).into(),
+            Err::<(), _>(anyhow!("bpf(2)")).context("write map").unwrap_err(),
+        ];
+        for (error, code) in error.iter().zip([4, 5, 130, 1]) {
+            let told = Told::of(error);
+            assert_eq!(told.exit_code, code);
+            let sent: Told = serde_json::from_str(&serde_json::to_string(&told).unwrap()).unwrap();
+            assert_eq!(conflicts(&sent.clone().into()).len(), usize::from(code == 5));
+            assert_eq!(Told::of(&sent.into()), told);
+        }
+    }
 }

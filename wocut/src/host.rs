@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::{
@@ -41,21 +42,25 @@ pub struct Proposal {
     pub change: Change,
     /// What was found on the way.
     pub warnings: Vec<String>,
+    /// What is worth to be known of it.
+    pub notes: Vec<String>,
 }
 
 impl From<Change> for Proposal {
     fn from(change: Change) -> Self {
-        Self { change, warnings: Vec::new() }
+        Self { change, warnings: Vec::new(), notes: Vec::new() }
     }
 }
 
 /// What a change did.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// One line that says what changed, or that nothing did.
     pub line: String,
     /// What could not be done for single instances.
     pub warnings: Vec<String>,
+    /// What is worth to be known of it.
+    pub notes: Vec<String>,
     /// What a dry run would do to the kernel, or a verbose change did.
     pub steps: Vec<String>,
     /// Of open connections, where they mattered.
@@ -74,7 +79,7 @@ pub struct Repair {
 }
 
 /// What became of open connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// How many are open still.
     pub left: usize,
@@ -132,7 +137,7 @@ impl Host {
         }
         let mut after = before.clone();
         let proposal = change(self, &before).map_err(|error| self.unclaim(&before, error))?;
-        let Proposal { change, warnings: found } = proposal.into();
+        let Proposal { change, warnings: found, notes } = proposal.into();
         if matches!(change, Change::DetachAll) {
             // Whatever the state file says, or said before it was lost.
             after.engines.insert(EngineKind::Ebpf);
@@ -142,7 +147,7 @@ impl Host {
         after.engines.extend(after.services.values().map(|service| service.engine));
         let steps = if dry_run || verbose { self.dry_run(&after)? } else { Vec::new() };
         if dry_run {
-            return Ok(Done { line, warnings: found, steps, ..Done::default() });
+            return Ok(Done { line, warnings: found, notes, steps, connections: None });
         }
         let mut warnings = found;
         let reached =
@@ -153,7 +158,7 @@ impl Host {
                 }
             })?;
         warnings.extend(reached);
-        Ok(Done { line, warnings, steps, connections: None })
+        Ok(Done { line, warnings, notes, steps, connections: None })
     }
 
     /// Writes down what is wanted and makes the kernel match, coming from what was wanted before.

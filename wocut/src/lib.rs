@@ -8,6 +8,8 @@
 //! * [`conflicts`]: what else on this host wants what a service is about to take.
 //! * [`host`]: one command from lock to kernel and back; the state file.
 //! * [`propose`]: from what files and clients want to one change.
+//! * [`verb`]: what a command asks for, of this process or of the daemon; [`departure`]: who leaves when nobody is
+//!   connected to it any more.
 //! * [`health`]: whether an instance answers, and what its answers say of it.
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
@@ -24,6 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod conflicts;
 pub mod daemon;
+pub mod departure;
 pub mod doctor;
 pub mod engine;
 pub mod error;
@@ -35,3 +38,4 @@ pub mod plan;
 pub mod propose;
 pub mod status;
 pub mod sys;
+pub mod verb;

@@ -4,9 +4,10 @@
 use crate::{
     conflicts::{self, Ask},
     engine::{ebpf::Ebpf, iptables::Iptables},
-    host::{Host, Proposal},
+    host::{Host, Proposal, put_on, service},
     model::{Definition, EngineChoice, EngineKind, Service, Wanted},
     plan::{Assigned, Change},
+    verb::NewService,
 };
 
 /// How definitions are made wanted.
@@ -40,7 +41,40 @@ pub fn definitions(
     let mut after = wanted.clone();
     change.clone().apply(&mut after)?;
     let warnings = conflicts::check(host.netns(), wanted, &after, terms.ask)?;
-    Ok(Proposal { change, warnings })
+    Ok(Proposal { change, warnings, notes: Vec::new() })
+}
+
+/// The change that attaches a service.
+pub fn attach(
+    host: &Host,
+    wanted: &Wanted,
+    new: &NewService,
+    ask: Ask,
+    dry_run: bool,
+) -> anyhow::Result<Proposal> {
+    let (name, choice) = (&new.name, new.engine);
+    // Said twice, it stays on the engine that it is on.
+    let old = wanted.services.get(name).filter(|old| choice.allows(old.engine));
+    // What makes no sense on any engine, and what is in the way, is refused before one is tried.
+    let mut draft = wanted.clone();
+    new.on(old.map_or(EngineKind::Ebpf, |old| old.engine), None, ask.force).apply(&mut draft)?;
+    let first = match old {
+        Some(old) => old.engine,
+        None => Host::first_choice(choice, service(&draft, name)?),
+    };
+    put_on(&mut draft, name, first);
+    let mut warnings = conflicts::check(host.netns(), wanted, &draft, ask)?;
+    let (engine, engine_reason) = match old {
+        Some(old) => (old.engine, old.engine_reason.clone()),
+        None => host.choose(choice, service(&draft, name)?, wanted, dry_run)?,
+    };
+    if engine != first {
+        // Others are in the way of this one.
+        put_on(&mut draft, name, engine);
+        warnings = conflicts::check(host.netns(), wanted, &draft, ask)?;
+    }
+    let notes = engine_reason.iter().map(|reason| format!("engine {engine}: {reason}")).collect();
+    Ok(Proposal { change: new.on(engine, engine_reason, ask.force), warnings, notes })
 }
 
 /// On the engine that it is on.

@@ -2,9 +2,9 @@
 //!
 //! Fields may be added, never renamed. What an engine cannot know is `null`.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::{ObservedInstance, ObservedService, iptables::Iptables},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Everything that is attached in one network namespace.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// 1.
     pub schema: u32,
@@ -26,14 +26,14 @@ pub struct Status {
 }
 
 /// One service.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Its name.
     pub name: Name,
     /// What carries it.
     pub engine: EngineKind,
     /// The eBPF hook that picks.
-    pub hook: Option<&'static str>,
+    pub hook: Option<Cow<'static, str>>,
     /// Where it takes connections.
     pub listen: Vec<Listen>,
     /// How a pick is made.
@@ -55,7 +55,7 @@ pub struct ServiceStatus {
 }
 
 /// One instance.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InstanceStatus {
     /// Its name.
     pub name: Name,
@@ -94,7 +94,6 @@ pub struct InstanceStatus {
     /// Why its daemon, which listens, gets no connections all the same.
     pub refused: Option<String>,
     /// Picks when the service's shares last changed.
-    #[serde(skip)]
     pub picked_before: u64,
 }
 
@@ -173,7 +172,7 @@ fn one(
     ServiceStatus {
         name: name.clone(),
         engine: service.engine,
-        hook: seen.hook,
+        hook: seen.hook.map(Cow::Borrowed),
         listen: service.listen.clone(),
         policy: service.options.policy,
         sticky_prefix: (service.options.policy == Policy::Sticky).then_some(service.options.sticky_prefix),

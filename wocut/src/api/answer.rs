@@ -5,14 +5,14 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{etag, refusal::Refusal, render};
 use crate::{
     conflicts::Conflicts,
     engine::ebpf::{Foreign, OtherVersion},
-    error::{FallsShort, Usage, causes, hint, one_line},
+    error::{FallsShort, Told, Usage, causes, hint, one_line},
     host::Done,
     model::{ParseError, Wanted},
     plan::ChangeError,
@@ -26,7 +26,7 @@ const WARNING: HeaderName = HeaderName::from_static("wocut-warning");
 const WARNINGS: usize = 16;
 
 /// What goes wrong, whatever it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Error)]
 pub struct ErrorBody {
     /// What went wrong.
@@ -34,7 +34,7 @@ pub struct ErrorBody {
 }
 
 /// What went wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Trouble)]
 pub struct Trouble {
     /// A word for programs.
@@ -45,6 +45,10 @@ pub struct Trouble {
     pub hint: Option<String>,
     /// What the log calls this request.
     pub request_id: String,
+    /// All of it, as a command tells it: where a command asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub told: Option<Box<Told>>,
 }
 
 /// What a change would do.
@@ -72,8 +76,8 @@ impl IntoResponse for Refusal {
 
 /// The body of a refusal.
 pub(super) fn error(refusal: &Refusal, request_id: &str) -> Response {
-    let Refusal { status, message, hint } = refusal.clone();
-    let trouble = Trouble { code: code(status).into(), message, hint, request_id: request_id.into() };
+    let Refusal { status, message, hint, told } = refusal.clone();
+    let trouble = Trouble { code: code(status).into(), message, hint, request_id: request_id.into(), told };
     let mut response = json(status, &ErrorBody { error: trouble });
     if status == StatusCode::UNAUTHORIZED {
         let bearer = HeaderValue::from_static("Bearer realm=\"wocut\"");
@@ -118,7 +122,7 @@ pub(super) fn refusal(failed: &anyhow::Error) -> Refusal {
     };
     let conflicts = crate::error::conflicts(failed).iter().map(ToString::to_string);
     let message = std::iter::once(one_line(failed)).chain(conflicts).collect::<Vec<_>>().join("; ");
-    Refusal { status, message, hint: hint(failed).map(|hint| for_clients(&hint)) }
+    Refusal { status, message, hint: hint(failed).map(|hint| for_clients(&hint)), told: None }
 }
 
 fn status_of(cause: &(dyn std::error::Error + 'static)) -> Option<StatusCode> {
@@ -179,7 +183,7 @@ pub(super) fn changed(wanted: &Wanted, done: &Done) -> Response {
 
 /// What a change would come to.
 pub(super) fn dry_run(done: Done) -> Response {
-    let Done { line, warnings, steps, connections: _ } = done;
+    let Done { line, warnings, steps, connections: _, notes: _ } = done;
     json(StatusCode::OK, &DryRun { change: line, warnings, steps })
 }
 

@@ -12,10 +12,12 @@ use super::{
 use crate::{
     conflicts,
     daemon::{Checked, Handle, Noted},
+    departure::{Departure, Seen},
     host::{Done, Host, Proposal},
     model::{Name, Wanted},
     propose::{self, Terms},
     status::Status,
+    verb::Order,
 };
 
 /// A change that a client asks for.
@@ -48,6 +50,24 @@ impl Daemon {
             Self::Live(handle) => handle.wanted(),
             #[cfg(test)]
             Self::Still(wanted, _) => wanted.borrow().clone(),
+        }
+    }
+
+    /// What the state file has, which another command may have changed just now.
+    pub(super) async fn read_wanted(&self) -> anyhow::Result<Wanted> {
+        match self {
+            Self::Live(handle) => handle.look(Host::wanted).await,
+            #[cfg(test)]
+            Self::Still(wanted, _) => Ok(Wanted::clone(&wanted.borrow())),
+        }
+    }
+
+    /// Inode number of the network namespace that it works in.
+    pub(super) fn netns(&self) -> u64 {
+        match self {
+            Self::Live(handle) => handle.netns(),
+            #[cfg(test)]
+            Self::Still(..) => 1,
         }
     }
 
@@ -88,6 +108,33 @@ impl Daemon {
             }
             #[cfg(test)]
             Self::Still(wanted, _) => super::still::change(wanted, asked),
+        }
+    }
+}
+
+impl Daemon {
+    /// Does what a command asks for.
+    pub(super) async fn carry_out(&self, who: String, order: Order) -> anyhow::Result<Done> {
+        match self {
+            Self::Live(handle) if order.dry_run => handle.look(move |host| order.carry_out(host)).await,
+            Self::Live(handle) => handle.make(who, move |host| order.carry_out(host)).await,
+            #[cfg(test)]
+            Self::Still(wanted, _) => super::still::carry_out(wanted, &order),
+        }
+    }
+
+    /// Looks at those who leave.
+    pub(super) async fn open(&self, departure: Departure) -> anyhow::Result<Seen> {
+        match self {
+            Self::Live(handle) => {
+                let look = move |host: &Host| departure.look(host, &departure.leaving(&host.wanted()?)?);
+                handle.look(look).await
+            }
+            #[cfg(test)]
+            Self::Still(wanted, _) => {
+                departure.leaving(&wanted.borrow())?;
+                Ok(Seen { ready: None, open: 3 })
+            }
         }
     }
 }

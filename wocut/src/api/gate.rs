@@ -21,6 +21,8 @@ use super::{
     request::Who,
 };
 
+/// Where the daemon works: the inode number of its network namespace.
+pub(crate) const NETNS: HeaderName = HeaderName::from_static("wocut-netns");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names requests: no two of this daemon have the same name, nor hardly two of different ones.
@@ -49,6 +51,7 @@ pub(super) async fn pass(State(api): State<Api>, request: Request, next: Next) -
     };
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("")));
+    headers.insert(NETNS, HeaderValue::from(api.daemon.netns()));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

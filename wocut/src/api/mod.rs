@@ -9,11 +9,12 @@
 //! | `GET PUT POST PATCH DELETE /{service}/{backend}` | figures; add, replace, change, take away |
 //! | `POST /{service}/{backend}/_drain`, `_ready`, `_maint` | what the operator wants of it |
 //! | `GET PUT POST /_config` | all services at once |
+//! | `GET /_status`, `/_status/{service}`, `/_wanted`; `POST /_change`, `/_open` | what commands ask |
 //! | `GET /_live`, `/_ready`, `/_metrics`, `/_events`, `/_openapi.json`; `PUT /_log` | the daemon itself |
 //!
 //! In reading order: `server` listens (`listen`, `tls`) and accepts (`slots`); `connection` serves one, with `patience`;
 //! `gate` lets a request in (`access`, `token`) and gives errors their shape; `routes` leads it to `services`, `backends`,
-//! `config`, `events` or `itself`. A body is read by `body` into a [`ServiceShape`] or [`BackendShape`], which `definition`
+//! `config`, `commands`, `events` or `itself`. A body is read by `body` into a [`ServiceShape`] or [`BackendShape`], which `definition`
 //! (with `place` and `check`) makes types of; `edit` is what is made of what is wanted, under the conditions of `etag`, and
 //! `daemon` makes it so. `render`, `stats` and `answer` are the way back.
 
@@ -22,6 +23,7 @@ mod answer;
 mod backends;
 mod body;
 mod check;
+mod commands;
 mod config;
 mod connection;
 mod daemon;
@@ -68,6 +70,7 @@ pub use self::{
     shape::{BackendShape, ConfigShape, ServiceShape},
     stats::{BackendStats, ServiceStats},
 };
+pub(crate) use self::{gate::NETNS, options::SOCKET};
 
 /// Whether services are as wanted since the daemon started.
 pub type Ready = watch::Receiver<bool>;

@@ -5,11 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::bail;
 use clap::Args;
 
+/// The API's Unix socket, unless another one is named.
+pub(crate) const SOCKET: &str = "/run/wocut/api.sock";
+
 /// Where the API is, and for whom.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// The API's Unix socket
-    #[arg(long, value_name = "PATH", default_value = "/run/wocut/api.sock")]
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
     pub socket: PathBuf,
     /// Group that may use the socket, and read
     #[arg(long, value_name = "NAME", default_value = "wocut")]

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use crate::model::ParseError;
+use crate::{error::Told, model::ParseError};
 
 /// A request that is refused. It goes through the daemon as an error, and comes out as an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,11 +14,13 @@ pub(super) struct Refusal {
     pub(super) message: String,
     /// What helps.
     pub(super) hint: Option<String>,
+    /// All of it, as a command tells it.
+    pub(super) told: Option<Box<Told>>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), hint: None }
+        Self { status, message: message.into(), hint: None, told: None }
     }
 
     /// What was sent is no JSON, or no text.

@@ -18,7 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     answer::{ErrorBody, Trouble},
-    backends, config, events, gate, itself,
+    backends, commands, config, events, gate, itself,
     refusal::Refusal,
     request::not_found,
     services,
@@ -30,6 +30,7 @@ use super::{
     tags(
         (name = "config", description = "What is wanted"),
         (name = "stats", description = "What happens"),
+        (name = "commands", description = "What `wocut` itself asks, in its own words"),
         (name = "daemon", description = "The daemon itself"),
     )
 )]
@@ -40,6 +41,11 @@ fn table() -> OpenApiRouter<Api> {
         .routes(routes!(services::all_stats, config::put_some))
         .routes(routes!(services::stats_alias))
         .routes(routes!(config::read_config, config::put_config, config::post_config))
+        .routes(routes!(commands::read_status))
+        .routes(routes!(commands::service_status))
+        .routes(routes!(commands::read_wanted))
+        .routes(routes!(commands::post_change))
+        .routes(routes!(commands::open_connections))
         .routes(routes!(itself::live))
         .routes(routes!(itself::is_ready))
         .routes(routes!(itself::read_metrics))

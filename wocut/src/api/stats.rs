@@ -1,5 +1,7 @@
 //! Live figures: shuttle's fields, and wocut's own beside them. What an engine cannot know is null.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -56,7 +58,7 @@ pub struct ServiceStats {
     pub engine: EngineKind,
     /// The eBPF hook that picks.
     #[schema(value_type = Option<String>)]
-    pub hook: Option<&'static str>,
+    pub hook: Option<Cow<'static, str>>,
     /// All places where it takes connections.
     #[schema(value_type = Vec<String>)]
     pub listen: Vec<Listen>,

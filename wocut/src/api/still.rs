@@ -11,6 +11,7 @@ use crate::{
     model::{Name, Wanted},
     plan::{Assigned, Change},
     status::Status,
+    verb::Order,
 };
 
 /// Makes the change of what is wanted, and nothing else.
@@ -28,6 +29,16 @@ pub(super) fn change(wanted: &watch::Sender<Arc<Wanted>>, asked: Asked) -> anyho
         wanted.send_replace(Arc::new(now));
     }
     Ok(Done { line, warnings: vec!["one\nwarning".into()], ..Done::default() })
+}
+
+/// The same for a command.
+pub(super) fn carry_out(wanted: &watch::Sender<Arc<Wanted>>, order: &Order) -> anyhow::Result<Done> {
+    let mut now = (**wanted.borrow()).clone();
+    let line = order.verb.on(&now, order.dry_run)?.apply(&mut now)?;
+    if !order.dry_run {
+        wanted.send_replace(Arc::new(now));
+    }
+    Ok(Done { line, notes: vec!["engine ebpf: it is still".into()], ..Done::default() })
 }
 
 /// What a kernel would say that counts.

@@ -1,16 +1,12 @@
 //! `wocut drain`, `wocut ready` and `wocut maint`: what the operator wants of an instance.
 
-use std::slice;
-
 use clap::Args;
 
-use super::{
-    Context, DryRun,
-    leave::{Leave, Leaving},
-};
+use super::{Context, DryRun, leave::Leave};
 use crate::{
+    departure::Departure,
     model::{Admin, Name},
-    plan::Change,
+    verb::Verb,
 };
 
 #[derive(Args, Debug)]
@@ -24,9 +20,8 @@ struct Which {
 }
 
 impl Which {
-    fn set(&self, context: &Context<'_>, admin: Admin) -> anyhow::Result<()> {
-        let (name, instance) = (self.name.clone(), self.instance.clone());
-        context.change(&self.dry_run, |_, _| Ok(Change::Admin(name, instance, admin)))
+    fn set(self, context: &Context<'_>, admin: Admin) -> anyhow::Result<()> {
+        context.change(Verb::Admin(self.name, self.instance, admin), false, &self.dry_run)
     }
 }
 
@@ -36,7 +31,7 @@ pub(super) struct Drain {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
-    leave: Leave,
+    pub(super) leave: Leave,
 }
 
 /// Give an instance new connections again
@@ -60,9 +55,7 @@ impl Drain {
             return which.set(context, Admin::Drain);
         }
         let Which { name, instance, dry_run } = which;
-        let who = |wanted: &_| Leaving::instances(wanted, &name, slice::from_ref(&instance));
-        let drain = |_: &_| Change::Admin(name.clone(), instance.clone(), Admin::Drain);
-        leave.run(context, &dry_run, who, drain, None)
+        leave.run(context, &dry_run, &Departure::Drain(name, instance))
     }
 }
 

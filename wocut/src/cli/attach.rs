@@ -4,11 +4,9 @@ use clap::Args;
 
 use super::{Context, DryRun};
 use crate::{
-    conflicts,
     error::Usage,
-    host::{Host, Proposal, put_on, service},
-    model::{EngineKind, HookChoice, InstanceSpec, Listen, Name, OnEmpty, Options, Policy, StickyPrefix},
-    plan::Change,
+    model::{HookChoice, InstanceSpec, Listen, Name, OnEmpty, Options, Policy, StickyPrefix},
+    verb::{NewService, Verb},
 };
 
 /// Put a service on a port and hand its new connections to instances
@@ -65,46 +63,9 @@ impl From<Flags> for Options {
 impl Attach {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
         let Self { name, words, options, force, dry_run } = self;
-        let options = options.into();
         let (listen, instances) = parse(&words)?;
-        let choice = context.global.engine;
-        let rehearsal = dry_run.dry_run;
-        context.change(&dry_run, |host, wanted| {
-            let on = |engine, engine_reason| Change::Attach {
-                name: name.clone(),
-                listen: listen.clone(),
-                instances: instances.clone(),
-                options,
-                engine,
-                engine_reason,
-                force,
-            };
-            // Said twice, it stays on the engine that it is on.
-            let old = wanted.services.get(&name).filter(|old| choice.allows(old.engine));
-            // What makes no sense on any engine, and what is in the way, is refused before one is tried.
-            let mut draft = wanted.clone();
-            on(old.map_or(EngineKind::Ebpf, |old| old.engine), None).apply(&mut draft)?;
-            let first = match old {
-                Some(old) => old.engine,
-                None => Host::first_choice(choice, service(&draft, &name)?),
-            };
-            put_on(&mut draft, &name, first);
-            let ask = context.ask(force);
-            let mut warnings = conflicts::check(host.netns(), wanted, &draft, ask)?;
-            let (engine, engine_reason) = match old {
-                Some(old) => (old.engine, old.engine_reason.clone()),
-                None => host.choose(choice, service(&draft, &name)?, wanted, rehearsal)?,
-            };
-            if engine != first {
-                // Others are in the way of this one.
-                put_on(&mut draft, &name, engine);
-                warnings = conflicts::check(host.netns(), wanted, &draft, ask)?;
-            }
-            if let Some(reason) = &engine_reason {
-                context.printer.note(&format!("engine {engine}: {reason}"));
-            }
-            Ok(Proposal { change: on(engine, engine_reason), warnings })
-        })
+        let (options, engine) = (options.into(), context.global.engine);
+        context.change(Verb::Attach(NewService { name, listen, instances, options, engine }), force, &dry_run)
     }
 }
 

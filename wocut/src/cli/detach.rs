@@ -2,11 +2,8 @@
 
 use clap::Args;
 
-use super::{
-    Context, DryRun,
-    leave::{Leave, Leaving},
-};
-use crate::{model::Name, plan::Change};
+use super::{Context, DryRun, leave::Leave};
+use crate::{departure::Departure, model::Name, verb::Verb};
 
 /// Take a service off its port; open connections stay, unless they are waited for or killed
 #[derive(Args, Debug)]
@@ -18,7 +15,7 @@ pub(super) struct Detach {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    leave: Leave,
+    pub(super) leave: Leave,
     #[command(flatten)]
     dry_run: DryRun,
 }
@@ -26,11 +23,9 @@ pub(super) struct Detach {
 impl Detach {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
         let Self { name, leave, dry_run, .. } = self;
-        let change = name.clone().map_or(Change::DetachAll, Change::Detach);
-        if !leave.is_asked() {
-            return context.change(&dry_run, |_, _| Ok(change));
+        if leave.is_asked() {
+            return leave.run(context, &dry_run, &Departure::Detach(name));
         }
-        let who = |wanted: &_| Leaving::services(wanted, name.as_ref());
-        leave.run(context, &dry_run, who, Leaving::drain, Some(change))
+        context.change(name.map_or(Verb::DetachAll, Verb::Detach), false, &dry_run)
     }
 }

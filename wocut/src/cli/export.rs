@@ -12,7 +12,7 @@ pub(super) struct Export {}
 impl Export {
     #[expect(clippy::unused_self, reason = "every command is run the same way")]
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        let toml = export(&context.host.wanted()?);
+        let toml = export(&context.wanted()?);
         if context.printer.json() {
             return context.printer.object(&serde_json::json!({ "schema": 1, "toml": toml }));
         }

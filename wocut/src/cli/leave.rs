@@ -10,11 +10,11 @@ use clap::Args;
 
 use super::{Context, DryRun, printer::Printer};
 use crate::{
+    departure::{Departure, Leaving, Seen, made_ready},
     error::{Interrupted, StillOpen},
-    host::{Connections, Done, Host, service},
-    model::{Admin, Name, Service, Wanted},
-    plan::{Change, ChangeError},
+    host::{Connections, Done},
     sys::{connections::can_destroy, interrupt::Interrupt},
+    verb::Verb,
 };
 
 /// How often a wait looks, at most.
@@ -34,62 +34,6 @@ pub(super) struct Leave {
     kill: bool,
 }
 
-/// Services, each with the instances whose connections are to go.
-pub(super) struct Leaving(Vec<(Name, Service)>);
-
-impl Leaving {
-    /// Some instances of a service.
-    pub(super) fn instances(wanted: &Wanted, name: &Name, leaving: &[Name]) -> Result<Self, ChangeError> {
-        let mut service = service(wanted, name)?.clone();
-        if let Some(unknown) = leaving.iter().find(|leaving| service.instance(leaving).is_none()) {
-            return Err(ChangeError::NoInstance(name.clone(), (*unknown).clone()));
-        }
-        service.instances.retain(|instance| leaving.contains(&instance.spec.name));
-        Ok(Self(vec![(name.clone(), service)]))
-    }
-
-    /// A whole service, or all.
-    pub(super) fn services(wanted: &Wanted, name: Option<&Name>) -> Result<Self, ChangeError> {
-        Ok(Self(match name {
-            Some(name) => vec![(name.clone(), service(wanted, name)?.clone())],
-            None => wanted.services.clone().into_iter().collect(),
-        }))
-    }
-
-    /// The change that keeps new connections off.
-    pub(super) fn drain(&self) -> Change {
-        let names = |service: &Service| service.instances.iter().map(|i| i.spec.name.clone()).collect();
-        Change::Drain(self.0.iter().map(|(name, service)| (name.clone(), names(service))).collect())
-    }
-
-    fn ready(&self) -> Option<String> {
-        self.all().find(|(_, instance)| instance.admin == Admin::Ready).map(|(name, _)| name)
-    }
-
-    fn names(&self) -> String {
-        self.all().map(|(name, _)| name).collect::<Vec<_>>().join(" ")
-    }
-
-    fn all(&self) -> impl Iterator<Item = (String, &crate::model::Instance)> {
-        self.0.iter().flat_map(|(name, service)| {
-            service.instances.iter().map(move |instance| (format!("{name}/{}", instance.spec.name), instance))
-        })
-    }
-
-    fn open(&self, host: &Host) -> anyhow::Result<usize> {
-        let count = || self.0.iter().map(|(name, service)| host.open(name, service)).sum();
-        match count()? {
-            // A list that changes while it is read may miss a connection once.
-            0 => count(),
-            open => Ok(open),
-        }
-    }
-
-    fn kill(&self, host: &Host) -> anyhow::Result<usize> {
-        self.0.iter().map(|(name, service)| host.kill(name, service)).sum()
-    }
-}
-
 /// How a wait ended.
 enum Waited {
     /// At the deadline, or sooner because nothing is open any more.
@@ -103,44 +47,37 @@ impl Leave {
         self.wait.is_some() || self.kill
     }
 
+    /// Whether connections are to be ended.
+    pub(super) fn kills(&self) -> bool {
+        self.kill
+    }
+
     /// Makes the first change, sees to the connections, and makes the last change if there is one.
     pub(super) fn run(
         &self,
         context: &Context<'_>,
         dry_run: &DryRun,
-        who: impl Fn(&Wanted) -> Result<Leaving, ChangeError>,
-        first: impl FnOnce(&Leaving) -> Change,
-        last: Option<Change>,
+        departure: &Departure,
     ) -> anyhow::Result<()> {
-        let Context { host, printer, global } = context;
-        let (dry_run, verbose) = (dry_run.dry_run, global.verbose > 0);
+        let dry_run = dry_run.dry_run;
         if self.kill && !dry_run {
             can_destroy()?;
         }
-        let mut leaving = Leaving(Vec::new());
-        let drained = host.change(dry_run, verbose, |_, wanted| {
-            leaving = who(wanted)?;
-            if let Some(last) = last.clone() {
-                // What cannot come to an end is not begun.
-                last.apply(&mut wanted.clone())?;
-            }
-            Ok(first(&leaving))
-        })?;
-        let mut report = Report { printer, dry_run, told: Vec::new() };
+        let order = |verb| context.order(verb, false, dry_run);
+        let drained = context.carry_out(order(Verb::Empty(departure.clone())))?;
+        let leaving = &departure.leaving(&context.wanted()?)?;
+        let mut report = Report { printer: context.printer, dry_run, told: Vec::new() };
         if dry_run {
             report.tell(drained)?;
-            report.tell(said(self.rehearsed(leaving.open(host)?, &leaving)))?;
+            let open = context.look(departure, leaving)?.open;
+            report.tell(said(self.rehearsed(open, leaving)))?;
         } else {
             let interrupt = Interrupt::hold()?;
             report.tell(drained)?;
-            report.see_off(self, host, &interrupt, &leaving, &who)?;
+            report.see_off(self, context, &interrupt, departure, leaving)?;
         }
-        if let Some(last) = last {
-            let change = |_: &Host, wanted: &Wanted| match who(wanted)?.ready().filter(|_| !dry_run) {
-                Some(ready) => Err(made_ready(&ready)),
-                None => Ok(last),
-            };
-            report.tell(host.change(dry_run, verbose, change)?)?;
+        if departure.has_end() {
+            report.tell(context.carry_out(order(Verb::Leave(departure.clone())))?)?;
         }
         report.end()
     }
@@ -158,20 +95,19 @@ impl Leave {
     /// Waits until nothing is open any more. No lock is held.
     fn wait(
         &self,
-        host: &Host,
+        context: &Context<'_>,
         interrupt: &Interrupt,
+        departure: &Departure,
         leaving: &Leaving,
-        who: impl Fn(&Wanted) -> Result<Leaving, ChangeError>,
     ) -> anyhow::Result<Waited> {
         let wait = self.wait.unwrap_or_default();
         let started = Instant::now();
         loop {
             let look = Instant::now();
-            // What others have removed meanwhile is waited for all the same.
-            if let Some(ready) = who(&host.wanted()?).ok().and_then(|now| now.ready()) {
+            let Seen { ready, open } = context.look(departure, leaving)?;
+            if let Some(ready) = ready {
                 return Err(made_ready(&ready));
             }
-            let open = leaving.open(host)?;
             let left = wait.saturating_sub(started.elapsed());
             if open == 0 || left.is_zero() {
                 return Ok(Waited::Over(open));
@@ -208,14 +144,13 @@ impl Report<'_> {
     fn see_off(
         &mut self,
         flags: &Leave,
-        host: &Host,
+        context: &Context<'_>,
         interrupt: &Interrupt,
+        departure: &Departure,
         leaving: &Leaving,
-        who: impl Fn(&Wanted) -> Result<Leaving, ChangeError>,
     ) -> anyhow::Result<()> {
         let names = leaving.names();
-        host.settle(leaving.0.iter().map(|(_, service)| service))?;
-        let mut left = match flags.wait(host, interrupt, leaving, who)? {
+        let mut left = match flags.wait(context, interrupt, departure, leaving)? {
             Waited::Over(left) => left,
             Waited::Interrupted(left) => {
                 let count = connections(left, "open ");
@@ -231,8 +166,8 @@ impl Report<'_> {
             if !flags.kill || left == 0 {
                 break;
             }
-            killed += leaving.kill(host)?;
-            left = leaving.open(host)?;
+            killed += leaving.kill(&context.host)?;
+            left = leaving.open(&context.host)?;
         }
         if left > 0 {
             let count = connections(left, "open ");
@@ -259,6 +194,7 @@ impl Report<'_> {
 fn and(mut one: Done, other: Done) -> Done {
     one.line = format!("{}; {}", one.line, other.line);
     one.warnings.extend(other.warnings);
+    one.notes.extend(other.notes);
     one.steps.extend(other.steps);
     one.connections = one.connections.or(other.connections);
     one
@@ -266,10 +202,6 @@ fn and(mut one: Done, other: Done) -> Done {
 
 fn said(line: String) -> Done {
     Done { line, ..Done::default() }
-}
-
-fn made_ready(instance: &str) -> anyhow::Error {
-    anyhow::anyhow!("{instance} was made ready while its connections were to go: it is left as it is")
 }
 
 fn connections(count: usize, kind: &str) -> String {

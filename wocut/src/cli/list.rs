@@ -25,7 +25,7 @@ struct Listed<'a> {
 impl List {
     #[expect(clippy::unused_self, reason = "every command is run the same way")]
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        let wanted = context.host.wanted()?;
+        let wanted = context.wanted()?;
         let services: Vec<Listed<'_>> = wanted
             .services
             .iter()

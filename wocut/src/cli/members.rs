@@ -2,15 +2,11 @@
 
 use clap::Args;
 
-use super::{
-    Context, DryRun,
-    leave::{Leave, Leaving},
-};
+use super::{Context, DryRun, leave::Leave};
 use crate::{
-    conflicts,
-    host::Proposal,
+    departure::Departure,
     model::{InstanceSpec, Name},
-    plan::Change,
+    verb::Verb,
 };
 
 /// Add instances to a service
@@ -30,13 +26,7 @@ pub(super) struct Add {
 
 impl Add {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        context.change(&self.dry_run, |host, wanted| {
-            let change = Change::Add(self.name, self.instance);
-            let mut draft = wanted.clone();
-            change.clone().apply(&mut draft)?;
-            let warnings = conflicts::check(host.netns(), wanted, &draft, context.ask(self.force))?;
-            Ok(Proposal { change, warnings })
-        })
+        context.change(Verb::Add(self.name, self.instance), self.force, &self.dry_run)
     }
 }
 
@@ -49,7 +39,7 @@ pub(super) struct Remove {
     #[arg(required = true)]
     instance: Vec<Name>,
     #[command(flatten)]
-    leave: Leave,
+    pub(super) leave: Leave,
     #[command(flatten)]
     dry_run: DryRun,
 }
@@ -57,11 +47,9 @@ pub(super) struct Remove {
 impl Remove {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
         let Self { name, instance, leave, dry_run } = self;
-        let change = Change::Remove(name.clone(), instance.clone());
-        if !leave.is_asked() {
-            return context.change(&dry_run, |_, _| Ok(change));
+        if leave.is_asked() {
+            return leave.run(context, &dry_run, &Departure::Remove(name, instance));
         }
-        let who = |wanted: &_| Leaving::instances(wanted, &name, &instance);
-        leave.run(context, &dry_run, who, Leaving::drain, Some(change))
+        context.change(Verb::Remove(name, instance), false, &dry_run)
     }
 }

@@ -14,6 +14,7 @@ mod leave;
 mod list;
 mod members;
 mod printer;
+mod remote;
 mod serve;
 mod stats;
 mod status;
@@ -25,12 +26,18 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use self::printer::{Color, Printer};
+use self::{
+    printer::{Color, Printer},
+    remote::Remote,
+};
 use crate::{
     conflicts::Ask,
+    departure::{Departure, Leaving, Seen},
     error::exit_code,
-    host::{Host, Proposal},
-    model::{EngineChoice, Wanted},
+    host::{Done, Host},
+    model::{EngineChoice, Name, Wanted},
+    status::Status,
+    verb::{Order, Verb},
 };
 
 /// Hand every new connection on one service port to one of many local instances
@@ -94,14 +101,44 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let Self { global, command } = self;
         let printer = Printer::new(global.json, global.quiet, global.color);
-        let result = Host::enter(global.netns.as_deref())
-            .and_then(|host| dispatch(Context { host, printer: &printer, global: &global }, command));
+        let asks_daemon = global.netns.is_none() && command.is_daemons();
+        let result = Host::enter(global.netns.as_deref()).and_then(|host| {
+            let daemon = if asks_daemon { Remote::find(host.netns(), &printer) } else { None };
+            dispatch(Context { host, daemon, printer: &printer, global: &global }, command)
+        });
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 printer.error(&error);
                 ExitCode::from(exit_code(&error))
             }
+        }
+    }
+}
+
+impl Command {
+    /// Whether a daemon can do it. To end connections is left to root.
+    fn is_daemons(&self) -> bool {
+        match self {
+            Self::Drain(drain) => !drain.leave.kills(),
+            Self::Remove(remove) => !remove.leave.kills(),
+            Self::Detach(detach) => !detach.leave.kills(),
+            Self::Attach(_)
+            | Self::Add(_)
+            | Self::Weight(_)
+            | Self::Ready(_)
+            | Self::Maint(_)
+            | Self::List(_)
+            | Self::Status(_)
+            | Self::Stats(_)
+            | Self::Export(_) => true,
+            Self::Explain(_)
+            | Self::Trace(_)
+            | Self::Doctor(_)
+            | Self::Upgrade(_)
+            | Self::Check(_)
+            | Self::Apply(_)
+            | Self::Serve(_) => false,
         }
     }
 }
@@ -133,6 +170,8 @@ fn dispatch(context: Context<'_>, command: Command) -> anyhow::Result<()> {
 /// What every command gets.
 struct Context<'a> {
     host: Host,
+    /// Asked in the place of the host.
+    daemon: Option<Remote>,
     printer: &'a Printer,
     global: &'a Global,
 }
@@ -151,14 +190,41 @@ impl Context<'_> {
         Ask { force, verbose: self.global.verbose > 0 }
     }
 
-    /// Makes a change and says what it did.
-    fn change<C: Into<Proposal>>(
-        &self,
-        dry_run: &DryRun,
-        change: impl FnOnce(&Host, &Wanted) -> anyhow::Result<C>,
-    ) -> anyhow::Result<()> {
-        let verbose = self.global.verbose > 0;
-        let done = self.host.change(dry_run.dry_run, verbose, change)?;
+    /// Carries out a verb and says what it did.
+    fn change(&self, verb: Verb, force: bool, dry_run: &DryRun) -> anyhow::Result<()> {
+        let done = self.carry_out(self.order(verb, force, dry_run.dry_run))?;
         self.printer.change(&done, dry_run.dry_run)
+    }
+
+    fn order(&self, verb: Verb, force: bool, dry_run: bool) -> Order {
+        Order { verb, force, dry_run, verbose: self.global.verbose > 0 }
+    }
+
+    fn carry_out(&self, order: Order) -> anyhow::Result<Done> {
+        match &self.daemon {
+            Some(daemon) => daemon.carry_out(&order),
+            None => order.carry_out(&self.host),
+        }
+    }
+
+    fn look(&self, departure: &Departure, leaving: &Leaving) -> anyhow::Result<Seen> {
+        match &self.daemon {
+            Some(daemon) => daemon.look(departure),
+            None => departure.look(&self.host, leaving),
+        }
+    }
+
+    fn wanted(&self) -> anyhow::Result<Wanted> {
+        match &self.daemon {
+            Some(daemon) => daemon.wanted(),
+            None => self.host.wanted(),
+        }
+    }
+
+    fn status(&self, only: Option<&Name>) -> anyhow::Result<Status> {
+        match &self.daemon {
+            Some(daemon) => daemon.status(only),
+            None => Status::read(&self.host, only),
+        }
     }
 }

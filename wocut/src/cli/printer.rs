@@ -88,12 +88,13 @@ impl Printer {
 
     /// What a verb did, or would do.
     pub(super) fn change(&self, done: &Done, dry_run: bool) -> anyhow::Result<()> {
+        done.notes.iter().for_each(|note| self.note(note));
         for warning in &done.warnings {
             complain(&format!("warning: {warning}"));
         }
         let would = if dry_run { "would: " } else { "" };
         if self.json {
-            let Done { line, warnings, steps, connections } = done;
+            let Done { line, warnings, steps, connections, notes: _ } = done;
             let mut object = serde_json::json!({
                 "schema": 1, "dry_run": dry_run, "change": line, "steps": steps, "warnings": warnings,
             });

@@ -9,10 +9,7 @@ use super::{
     Context,
     printer::{Align, Table},
 };
-use crate::{
-    model::Name,
-    status::{ServiceStatus, Status},
-};
+use crate::{model::Name, status::ServiceStatus};
 
 /// Compare measured shares with expected ones, since the shares last changed
 #[derive(Args, Debug)]
@@ -45,7 +42,7 @@ struct Share {
 impl Stats {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
         let printer = context.printer;
-        let status = Status::read(&context.host, self.name.as_ref())?;
+        let status = context.status(self.name.as_ref())?;
         let services: Vec<Distribution> =
             status.services.iter().map(distribution).collect::<Result<_, _>>()?;
         if printer.json() {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{Admin, Name},
-    status::{self, InstanceStatus, ServiceStatus},
+    status::{InstanceStatus, ServiceStatus},
 };
 
 /// Show services, their instances, and what the kernel counted
@@ -21,7 +21,7 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
         let printer = context.printer;
-        let status = status::Status::read(&context.host, self.name.as_ref())?;
+        let status = context.status(self.name.as_ref())?;
         if printer.json() {
             return printer.object(&status);
         }
@@ -46,7 +46,7 @@ impl Status {
 
 fn headline(service: &ServiceStatus) -> String {
     let listen: Vec<String> = service.listen.iter().map(ToString::to_string).collect();
-    let hook = service.hook.map(|hook| format!("/{hook}")).unwrap_or_default();
+    let hook = service.hook.as_ref().map(|hook| format!("/{hook}")).unwrap_or_default();
     format!(
         "{}  {}  engine {}{hook}  policy {}  picks {}  unserved {}",
         service.name,

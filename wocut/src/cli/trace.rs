@@ -39,7 +39,7 @@ impl Trace {
             return Err(NotAttached("nothing to trace: no service is on the ebpf engine".into()).into());
         }
         let status = Status::read(&context.host, self.name.as_ref())?;
-        if !status.services.iter().any(|service| service.hook == Some(SK_LOOKUP)) {
+        if !status.services.iter().any(|service| service.hook.as_deref() == Some(SK_LOOKUP)) {
             let what = "nothing to trace: what picks on the tc hook, or in rules, cannot be watched";
             return Err(NotAttached(what.into()).into());
         }

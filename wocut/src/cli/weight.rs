@@ -5,7 +5,7 @@ use clap::Args;
 use super::{Context, DryRun};
 use crate::{
     model::{self, Name},
-    plan::Change,
+    verb::Verb,
 };
 
 /// Change an instance's share of the new connections
@@ -24,6 +24,6 @@ pub(super) struct Weight {
 
 impl Weight {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        context.change(&self.dry_run, |_, _| Ok(Change::Weight(self.name, self.instance, self.share)))
+        context.change(Verb::Weight(self.name, self.instance, self.share), false, &self.dry_run)
     }
 }

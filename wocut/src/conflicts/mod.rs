@@ -19,7 +19,7 @@ mod traffic;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{EngineKind, Instance, Listen, Name, Service, Wanted},
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What is in the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Another program picks sockets in this network namespace.
@@ -45,7 +45,7 @@ pub enum Kind {
 }
 
 /// One thing in the way of one service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// The service that it is in the way of.
     pub service: Name,

@@ -69,6 +69,11 @@ impl Handle {
         &self.0.host
     }
 
+    /// Inode number of the network namespace that the daemon works in.
+    pub fn netns(&self) -> u64 {
+        self.0.host.netns().inode
+    }
+
     /// What is wanted, as far as is known here.
     pub fn wanted(&self) -> Arc<Wanted> {
         self.0.wanted.borrow().clone()
@@ -111,10 +116,19 @@ impl Handle {
         who: impl Into<String>,
         change: impl FnOnce(&Host, &Wanted) -> anyhow::Result<C> + Send + 'static,
     ) -> anyhow::Result<Done> {
+        self.make(who, |host| host.change(false, false, change)).await
+    }
+
+    /// The same, where making it is more than that.
+    pub async fn make(
+        &self,
+        who: impl Into<String>,
+        make: impl FnOnce(&Host) -> anyhow::Result<Done> + Send + 'static,
+    ) -> anyhow::Result<Done> {
         let (this, who) = (self.clone(), who.into());
         let made = async move {
             let _turn = this.0.turn.lock().await;
-            let mut done = this.look(move |host| host.change(false, false, change)).await?;
+            let mut done = this.look(make).await?;
             // What is made stays made, and is not said to have failed.
             done.warnings.extend(this.catch_up(who, Some(&done.line)).await?);
             Ok(done)

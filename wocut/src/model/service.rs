@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Check, CheckOverride, Description, Instance, Listen, Name, Options, ParseError, Protocol, Weight,
+    serde_as_text,
 };
 
 /// What carries a service.
@@ -181,6 +182,8 @@ impl fmt::Display for EngineChoice {
         }
     }
 }
+
+serde_as_text!(EngineChoice);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The room as its clients meet it, without a kernel below.
 
 mod changes;
+mod commands;
 mod fuzz;
 mod openapi;
 mod refusals;
