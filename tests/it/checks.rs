@@ -3,12 +3,13 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use wocut_tests::daemon::Daemon;
+use wocut_tests::daemon::{Daemon, Listen};
 use wocut_tests::emulated::{limit, times};
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::figures::note;
 use wocut_tests::host::{Host, SERVICE};
+use wocut_tests::lan::Family;
 use wocut_tests::load::Load;
 use wocut_tests::must::Must as _;
 use wocut_tests::need;
@@ -171,6 +172,22 @@ fn what_the_kernel_sees_counts_at_once(engine: Engine) {
     serve.says("it listens");
     load.go_on(100);
     load.stop().no_failed_connect();
+}
+
+// Regression: a client of IPv6 found nobody listening, three times, and IPv4 clients had no instance any more.
+engines! { client_of_the_other_family_takes_nobody_out: ebpf }
+fn client_of_the_other_family_takes_nobody_out(engine: Engine) {
+    let host = Host::new(engine);
+    let listen = |port| Listen { address: "0.0.0.0", ..Listen::on(port) };
+    let _daemons = [8001, 8002].map(|port| Daemon::python_with(&host.lan.server, listen(port)));
+    let check = "check = { type = \"tcp\", interval = \"1h\", initial = \"up\", fall = 1 }";
+    let serve = Serve::start(&host, &(web(&host, "8001, 8002") + check), "");
+    has_health(&host, "8001", "up");
+    let refused = host.burst(Family::V6, 50);
+    assert_eq!(refused.answered_total(), 0);
+    serve.says("found nobody listening");
+    host.burst(Family::V4, 100).no_failure().only(&[8001, 8002]);
+    assert!(!serve.log().contains("health=down"), "{}", serve.log());
 }
 
 engines! { many_checks_cost_little: ebpf }

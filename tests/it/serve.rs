@@ -126,6 +126,26 @@ fn services_outlive_a_boot_in_the_state_file(engine: Engine) {
     host.burst_both(100).no_failure().only(&[8001, 8002]);
 }
 
+engines! { state_file_that_cannot_be_written_is_told_and_ends_nothing: ebpf }
+fn state_file_that_cannot_be_written_is_told_and_ends_nothing(engine: Engine) {
+    let host = Host::new(engine);
+    let _daemons = Daemon::pythons(&host.lan.server, 8001..=8002);
+    let folder = tempfile::tempdir().must("make a folder for the state file");
+    let state = folder.path().join("kept/state.toml");
+    let mut serve = Serve::start(&host, "", &format!("--state {}", state.display()));
+    let web = r#"{"address": ":80", "backends": [{"address": ":8001"}]}"#;
+    serve.ask("PUT", "/web", web).is(200);
+    serve.says("outlive a boot");
+    host.burst_both(100).no_failure().only(&[8001]);
+    host.wocut("add web 8002").ok();
+    serve.says("added 8002");
+    fs::create_dir(folder.path().join("kept")).must("make room for the state file");
+    serve.ask("PUT", "/web/8002", r#"{"address": ":8002", "weight": 2}"#).is(200);
+    assert!(fs::read_to_string(&state).must("read the state file").contains("8002*2"));
+    assert_eq!(serve.terminate(), Some(0));
+    host.has_instances("web", &[8001, 8002]);
+}
+
 engines! { one_daemon_runs_in_a_namespace: ebpf }
 fn one_daemon_runs_in_a_namespace(engine: Engine) {
     let host = Host::new(engine);

@@ -20,7 +20,7 @@ use crate::daemon::Noted;
 /// A silent stream says something after this long, so that nobody on the way takes it for dead.
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// What happens from now on: `changed`, `health`, `empty`, `repaired`, `failed`; and `missed`, with how many, to a
+/// What happens from now on: `changed`, `health`, `seen`, `empty`, `repaired`, `failed`; and `missed`, with how many, to a
 /// listener that is too slow.
 #[utoipa::path(get, path = "/_events", tag = "daemon",
     responses((status = 200, body = String, content_type = "text/event-stream")))]

@@ -91,7 +91,7 @@ pub struct BackendStats {
     pub address: String,
     /// Where it is checked; empty without a check.
     pub check_address: String,
-    /// Whether it is given new connections now: it is wanted to, is not down, and listens.
+    /// Whether it can take new connections, if it comes to that: it is wanted to, is not down, and listens.
     pub up: bool,
     /// Its relative share.
     pub weight: u16,

@@ -15,7 +15,7 @@ use crate::{
 pub enum Event {
     /// What is wanted was changed.
     Changed {
-        /// By whom: a client of the API, `config`, `checks`, or `another command`.
+        /// By whom: a client of the API, `config`, `checks`, `slow start`, or `another command`.
         who: String,
         /// What changed, in a line for each service.
         what: String,
