@@ -27,8 +27,9 @@ fn attach(host: &Host, policy: &str) {
     host.attach(&format!("web 80/tcp to 8001 8002 8003 8004 --policy {policy}"));
 }
 
-/// Fails the test unless each connection was counted where it was answered. Some may be there twice: before Linux 5.11 (commit 01770a166165), two packets of one client that carry its cookie and arrive at the same time make
-/// two connections, and the daemon gets both.
+/// Fails the test unless each connection was counted where it was answered. Some may be there twice: before Linux 5.11
+/// (commit 01770a166165), two packets of one client that carry its cookie and arrive at the same time make two
+/// connections, and the daemon gets both.
 #[track_caller]
 fn counted(host: &Host, tally: &Tally) {
     let instances = host.instances("web");
