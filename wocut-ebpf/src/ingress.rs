@@ -5,7 +5,7 @@ use core::ptr::null_mut;
 
 use aya_ebpf::{
     bindings::{
-        __sk_buff, BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, BPF_TCP_TIME_WAIT, TC_ACT_SHOT, TC_ACT_UNSPEC,
+        __sk_buff, BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, TC_ACT_SHOT, TC_ACT_UNSPEC,
         bpf_fib_lookup as FibLookup, bpf_sock, bpf_sock_tuple,
     },
     helpers::generated::{
@@ -88,9 +88,11 @@ fn segment(skb: *mut __sk_buff, service: u32) -> i32 {
         return NEXT;
     }
     let state = state_of(skb);
-    // A listener of the service port itself is found too, and overridden, as `sk_lookup` does. A connection that has
-    // ended gives way to a new one.
-    if state != 0 && state != BPF_TCP_LISTEN && !(first && state == BPF_TCP_TIME_WAIT) {
+    // A listener of the service port itself is found too, and overridden, as `sk_lookup` does. What is left of a
+    // connection that has ended (`TIME_WAIT`) must not be passed by: from Linux 6.10 on a listener takes nobody whose
+    // addresses and ports are in the table of connections (`reqsk_queue_hash_req`). It answers, the client resets it,
+    // and the client's next try is picked for.
+    if state != 0 && state != BPF_TCP_LISTEN {
         return NEXT;
     }
     if is_for_this_host(skb) == 0 {
