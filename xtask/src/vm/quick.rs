@@ -9,12 +9,11 @@ use anyhow::{Result, ensure};
 
 use crate::command;
 
-const TESTS: [&str; 29] = [
+const TESTS: [&str; 28] = [
     "api::services_are_managed_over_http::ebpf",
     "api::services_are_managed_over_http::legacy",
     "balance::daemon_on_the_loopback_address_serves_remote_clients::ebpf",
     "balance::daemon_on_the_loopback_address_serves_remote_clients::tc",
-    "checks::what_the_kernel_sees_counts_at_once::ebpf",
     "counters::open_connections_are_counted_while_they_are_open::ebpf",
     "counters::open_connections_are_counted_while_they_are_open::tc",
     "crash::two_commands_at_once_both_take_effect::ebpf",
