@@ -13,6 +13,7 @@
 //! * [`health`]: whether an instance answers, and what its answers say of it.
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
+//! * [`cluster`]: a master that keeps N workers of one command.
 //! * [`config`]: files that say what is wanted, and the way back.
 //! * [`daemon`]: what `wocut serve` does, beside its API.
 //! * [`api`]: the HTTP API of the daemon.
@@ -23,6 +24,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod conflicts;
 pub mod daemon;

@@ -29,7 +29,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    fn new(text: &str, what: &'static str, why: impl Into<String>) -> Self {
+    pub(crate) fn new(text: &str, what: &'static str, why: impl Into<String>) -> Self {
         // An error is for reading: a hostile text is cut, and its control characters are shown as escapes.
         let text = text.chars().take(80).flat_map(char::escape_default).collect();
         Self { text, what, why: why.into() }
