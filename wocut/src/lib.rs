@@ -15,6 +15,7 @@
 //! * [`doctor`]: what this host can run.
 //! * [`cluster`]: a master that keeps N workers of one command.
 //! * [`config`]: files that say what is wanted, and the way back.
+//! * [`deploy`]: starts instances, and ends them when nobody is connected to them any more.
 //! * [`daemon`]: what `wocut serve` does, beside its API.
 //! * [`api`]: the HTTP API of the daemon.
 //! * [`metrics`]: figures for Prometheus.
@@ -29,6 +30,7 @@ pub mod config;
 pub mod conflicts;
 pub mod daemon;
 pub mod departure;
+pub mod deploy;
 pub mod doctor;
 pub mod engine;
 pub mod error;

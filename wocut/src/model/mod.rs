@@ -6,6 +6,7 @@ mod instance;
 mod listen;
 mod name;
 mod options;
+mod process;
 mod service;
 
 pub use check::{
@@ -17,6 +18,7 @@ pub use instance::{Admin, Health, Instance, InstanceSpec, Weight};
 pub use listen::{Listen, Protocol};
 pub use name::Name;
 pub use options::{HookChoice, OnEmpty, Options, Policy, StickyPrefix};
+pub use process::ProcessId;
 pub use service::{EngineChoice, EngineKind, Service, Wanted};
 
 /// A text that is not what it should be, and why.
@@ -37,7 +39,7 @@ impl ParseError {
 }
 
 /// A port: 1 to 65535.
-fn port(text: &str) -> Result<u16, String> {
+pub(crate) fn port(text: &str) -> Result<u16, String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let port = text.parse::<u16>().ok().filter(|port| digits && *port != 0);
     port.ok_or_else(|| "a port is a number from 1 to 65535".into())

@@ -1,9 +1,46 @@
-//! The end of a process, as something to wait for. Linux 5.3.
+//! A process that cannot be taken for another one: its end is something to wait for. Linux 5.3.
 
-use std::{io, os::fd::OwnedFd};
+use std::{fs, io, os::fd::OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::model::ProcessId;
+
+/// The process that has this number now, also when it has ended and is not reaped.
+pub fn identify(pid: u32) -> Option<ProcessId> {
+    look(pid).map(|(process, _)| process)
+}
+
+/// Whether that process has not ended.
+pub fn lives(process: ProcessId) -> bool {
+    look(process.pid).is_some_and(|(now, lives)| now == process && lives)
+}
+
+fn look(pid: u32) -> Option<(ProcessId, bool)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in brackets, and may have any character.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    Some((ProcessId { pid, started }, !matches!(state, "Z" | "X")))
+}
+
+/// Sends a signal to that process, if it has not ended.
+pub fn send(process: ProcessId, signal: Signal) -> io::Result<()> {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    let sent = pidfd_open(pid, PidfdFlags::empty()).and_then(|opened| {
+        // From here on the number is its own.
+        if lives(process) { pidfd_send_signal(opened, signal) } else { Ok(()) }
+    });
+    match sent {
+        Err(Errno::SRCH) => Ok(()),
+        other => Ok(other?),
+    }
+}
 
 /// A process whose end can be waited for without reaping it.
 pub struct Pidfd(AsyncFd<OwnedFd>);
@@ -17,6 +54,17 @@ impl Pidfd {
         Ok(Self(registered.map_err(|error| error.into_parts().1)?))
     }
 
+    /// Of that process; `None` if it has ended.
+    pub fn of(process: ProcessId) -> io::Result<Option<Self>> {
+        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        match Self::open(pid) {
+            // From here on the number is its own.
+            Ok(opened) => Ok(lives(process).then_some(opened)),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Waits until the process has ended.
     pub async fn ended(&self) -> io::Result<()> {
         self.0.readable().await.map(drop)
@@ -27,9 +75,24 @@ impl Pidfd {
 mod tests {
     use std::process::Command;
 
-    use rustix::process::Pid;
+    use rustix::process::{Pid, Signal};
 
-    use super::Pidfd;
+    use super::{Pidfd, ProcessId, identify, lives, send};
+
+    #[tokio::test]
+    async fn process_of_the_same_number_is_another_one() {
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let process = identify(child.id()).unwrap();
+        let earlier = ProcessId { started: process.started - 1, ..process };
+        assert!(Pidfd::of(earlier).unwrap().is_none());
+        let pidfd = Pidfd::of(process).unwrap().unwrap();
+        send(process, Signal::KILL).unwrap();
+        pidfd.ended().await.unwrap();
+        assert!(identify(process.pid) == Some(process) && !lives(process));
+        child.wait().unwrap();
+        assert!(Pidfd::of(process).unwrap().is_none());
+        send(process, Signal::KILL).unwrap();
+    }
 
     #[tokio::test]
     async fn end_is_seen_before_it_is_reaped() {
