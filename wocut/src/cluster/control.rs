@@ -127,6 +127,12 @@ impl Asked {
     pub fn answer(&self, answer: Answer) {
         let _gone = self.lines.try_send(answer);
     }
+
+    /// Adds the last line, and waits until the client has it or is gone.
+    pub async fn end(self, answer: Answer) {
+        self.answer(answer);
+        let _late = timeout(PATIENCE, self.lines.closed()).await;
+    }
 }
 
 /// Listens on the control socket, and passes requests on. Runs until the other end is dropped.
@@ -135,13 +141,10 @@ pub async fn serve(listener: std::os::unix::net::UnixListener, asked: mpsc::Send
     let clients = Arc::new(Semaphore::new(CLIENTS));
     while !asked.is_closed() {
         let Ok(client) = Arc::clone(&clients).acquire_owned().await else { break };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, or the client is gone: not for long, and not for those who are served.
-            Err(_) => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
         };
         let asked = asked.clone();
         tokio::spawn(async move {
@@ -180,6 +183,9 @@ async fn talk(mut stream: Stream, asked: &mpsc::Sender<Asked>) -> io::Result<()>
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
         timeout(PATIENCE, stream.write_all(&text)).await??;
+        if !matches!(answer, Answer::News(_)) {
+            break;
+        }
     }
     Ok(())
 }
@@ -288,7 +294,7 @@ mod tests {
         let (place, _lock) = place(folder.path());
         let mut requests = master(&place);
         let client = spawn_blocking(move || {
-            let mut ask = || ask(&place, &Request::Stop, |_| Ok(())).unwrap_err().to_string();
+            let ask = || ask(&place, &Request::Stop, |_| Ok(())).unwrap_err().to_string();
             [ask(), ask()]
         });
         let asked = requests.recv().await.unwrap();
@@ -305,7 +311,7 @@ mod tests {
         let mut requests = master(&place);
         let silent = UnixStream::connect(place.socket()).unwrap();
         assert!(said(&place, b"nonsense\n").await.contains("read the request"));
-        assert!(said(&place, &[b'{'; 100_000]).await.len() < 1000);
+        assert!(said(&place, &vec![b'{'; 100_000]).await.len() < 1000);
         let client = spawn_blocking(move || ask(&place, &Request::Status, |_| Ok(())));
         requests.recv().await.unwrap().answer(Answer::Done("here".into()));
         assert_eq!(client.await.unwrap().unwrap(), Answer::Done("here".into()));

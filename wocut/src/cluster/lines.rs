@@ -75,7 +75,7 @@ mod tests {
     fn long_line_is_cut_and_one_that_just_fits_is_not() {
         let fits = vec![b'a'; LONGEST];
         let whole = [b"> ", fits.as_slice(), b"\n"].concat();
-        assert_eq!(lines(&[&fits, b"\n"]), [whole.clone()]);
+        assert_eq!(lines(&[&fits, b"\n"]), std::slice::from_ref(&whole));
         assert_eq!(lines(&[&fits, b"\nb\n"]), [whole.clone(), b"> b\n".to_vec()]);
         assert_eq!(lines(&[&fits, b"b\n"]), [whole.clone(), b"> b\n".to_vec()]);
         assert_eq!(

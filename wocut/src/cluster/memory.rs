@@ -56,6 +56,11 @@ impl Delegated {
         Ok(Self(folder.into()))
     }
 
+    /// A child that is there.
+    pub fn find(&self, name: &str) -> Option<Group> {
+        Some(self.0.join(name)).filter(|path| path.is_dir()).map(Group)
+    }
+
     /// Makes a child, or takes the one that is there.
     pub fn make(&self, name: &str) -> anyhow::Result<Group> {
         let path = self.0.join(name);

@@ -24,6 +24,7 @@ const STATUS: usize = 200;
 
 /// What was said. Later words are added to earlier ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the protocol")]
 pub struct Said {
     /// It takes connections.
     pub ready: bool,

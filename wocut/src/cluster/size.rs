@@ -11,6 +11,11 @@ pub struct Size(u64);
 const UNITS: [(char, u32); 4] = [('T', 40), ('G', 30), ('M', 20), ('K', 10)];
 
 impl Size {
+    /// So many bytes, if there are any.
+    pub fn of(bytes: u64) -> Option<Self> {
+        (bytes > 0).then_some(Self(bytes))
+    }
+
     /// In bytes.
     pub fn bytes(self) -> u64 {
         self.0
@@ -49,7 +54,7 @@ impl fmt::Display for Size {
         for (unit, shift) in UNITS {
             let whole = self.0 >> shift;
             // One digit after the point, cut off: it is for reading.
-            let tenth = (u128::from(self.0) * 10 >> shift) % 10;
+            let tenth = ((u128::from(self.0) * 10) >> shift) % 10;
             match (whole, tenth) {
                 (0, _) => {}
                 (_, 0) => return write!(f, "{whole}{unit}"),

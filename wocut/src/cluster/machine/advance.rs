@@ -35,7 +35,9 @@ impl Machine {
         self.pressed = used > marks.high || (self.pressed && used >= marks.low);
         if !self.pressed {
             let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.spare(id, Cause::TotalMemory));
+            for id in ids {
+                self.spare(id, Cause::TotalMemory);
+            }
             return;
         }
         let will_free = |worker: &Worker| worker.is_leaving() || worker.due.is_some();

@@ -124,6 +124,12 @@ impl Machine {
         self.reload != Reload::None
     }
 
+    /// Whether a worker that is ready is to serve, and whom it replaces: what [`Event::Ready`] would want done.
+    pub fn replaces(&self, id: WorkerId) -> Option<Option<WorkerId>> {
+        let worker = self.workers.get(&id).filter(|worker| worker.stage == Stage::Starting)?;
+        self.slots.get(place(worker.index)).map(|slot| slot.holder)
+    }
+
     /// Whether an index failed too often.
     pub fn has_given_up(&self, index: u32) -> bool {
         self.slots.get(place(index)).is_some_and(|slot| slot.given_up)
@@ -182,6 +188,7 @@ impl Machine {
             self.begin_reload();
         } else {
             self.generation += 1;
+            self.scaling = true;
         }
     }
 
@@ -265,7 +272,7 @@ impl Machine {
         match &mut worker.due {
             // To hang is worse than to be fat.
             Some(due) if cause == Cause::Watchdog => due.cause = cause,
-            Some(_) => return,
+            Some(_) => {}
             None => worker.due = Some(Due { cause, granted: false }),
         }
     }

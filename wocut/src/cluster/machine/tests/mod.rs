@@ -34,6 +34,7 @@ impl Cluster {
             cluster.tell(Event::Ready(WorkerId(id)));
         }
         cluster.after(Duration::from_secs(61));
+        assert_eq!(cluster.news(), format!("{workers} of {workers} workers serve"));
         cluster
     }
 

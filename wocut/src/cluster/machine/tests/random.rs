@@ -9,7 +9,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 
 use super::{Action, Event, Machine, Rules, WorkerId};
-use crate::cluster::{machine::News, rules::RetireRate, size::Marks};
+use crate::cluster::{rules::RetireRate, size::Marks};
 
 /// What may happen. Numbers choose among workers that are there.
 #[derive(Clone, Debug)]
@@ -51,7 +51,6 @@ struct World {
     told_to_go: BTreeSet<WorkerId>,
     forgotten: BTreeSet<WorkerId>,
     indices: BTreeMap<WorkerId, u32>,
-    given_up: BTreeSet<u32>,
     finished: bool,
 }
 
@@ -64,8 +63,8 @@ impl World {
             .collect()
     }
 
-    fn act(&mut self, action: Action) {
-        match action {
+    fn act(&mut self, action: &Action) {
+        match *action {
             Action::Spawn { id, index, .. } => {
                 assert!(self.indices.insert(id, index).is_none(), "{id} is not new");
                 assert!(self.starting.insert(id));
@@ -91,8 +90,6 @@ impl World {
                 assert!(self.forgotten.insert(id), "{id} was forgotten before");
                 assert!(!self.alive().contains(&id));
             }
-            Action::Tell(News::GaveUp { index, .. }) => assert!(self.given_up.insert(index)),
-            Action::Tell(News::Reloading { .. }) => self.given_up.clear(),
             Action::Tell(_) => {}
             Action::Finished { .. } => {
                 assert!(self.alive().is_empty() && !self.finished);
@@ -159,9 +156,10 @@ proptest! {
         let mut stops = false;
         for chance in chances.into_iter().chain([Chance::Stop]).chain((0..400).map(Chance::Exited)) {
             while let Some(action) = machine.poll_action() {
-                world.act(action);
+                world.act(&action);
             }
             let before = world.serving.len();
+            let missing = given_up(&machine);
             if let Chance::Time(millis) = chance {
                 now += Duration::from_millis(millis);
             }
@@ -171,23 +169,22 @@ proptest! {
             }
             let after_loss = world.serving.len();
             while let Some(action) = machine.poll_action() {
-                world.act(action);
+                world.act(&action);
             }
             prop_assert!(machine.next_deadline().is_none_or(|deadline| deadline > now));
             if let Chance::Scale(workers) = chance && !stops {
                 surplus = before;
                 wanted = workers.try_into().unwrap();
-                world.given_up.clear();
             }
             stops |= matches!(chance, Chance::Stop) || machine.wanted() == 0;
-            stops |= world.given_up.len() >= wanted && world.serving.is_empty();
+            stops |= given_up(&machine) >= wanted && world.serving.is_empty();
             if stops {
                 continue;
             }
             prop_assert_eq!(machine.serving(), world.serving.len());
             // Whoever hangs cannot serve, and is the last one at least.
             let hung = matches!(chance, Chance::WatchdogMissed(_)) || has_hung(&machine);
-            let floor = (wanted - 1).saturating_sub(world.given_up.len());
+            let floor = (wanted - 1).saturating_sub(missing.max(given_up(&machine)));
             let least = if hung { after_loss.min(1) } else { after_loss.min(floor.max(1)) };
             prop_assert!(world.serving.len() >= least, "{} of {wanted} serve", world.serving.len());
             let live = world.starting.len() + world.serving.len();
@@ -201,4 +198,8 @@ proptest! {
 fn has_hung(machine: &Machine) -> bool {
     let mut workers = machine.workers();
     workers.any(|(_, worker)| worker.cause() == Some(super::super::Cause::Watchdog))
+}
+
+fn given_up(machine: &Machine) -> usize {
+    (0..machine.wanted()).filter(|index| machine.has_given_up(*index)).count()
 }

@@ -35,7 +35,7 @@ fn pauses_grow_while_it_fails_and_start_over_once_it_served_for_long() {
     }
     assert_eq!(pauses, [100, 200, 400]);
     cluster.ready(4);
-    assert_eq!(cluster.after(Duration::from_secs(60)), "");
+    assert_eq!(cluster.after(Duration::from_mins(1)), "");
     cluster.exited(4);
     assert_eq!(cluster.after(Duration::from_millis(100)), "spawn 5@0");
     cluster.exited(5);

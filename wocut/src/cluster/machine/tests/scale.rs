@@ -19,7 +19,7 @@ fn fewer_workers_are_those_with_the_lowest_indices() {
     assert_eq!(cluster.news(), "2 of 2 workers serve");
     assert_eq!(cluster.unconnected(3), "term 3");
     assert_eq!(cluster.exited(3), "forget 3");
-    assert_eq!(cluster.after(Duration::from_secs(60)), "term 4");
+    assert_eq!(cluster.after(Duration::from_mins(1)), "term 4");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn stop_drains_all_and_ends_with_the_last() {
     assert_eq!(cluster.tell(Event::Stop), "drain 1, drain 2, term 3");
     assert_eq!(cluster.unconnected(2), "term 2");
     assert_eq!((cluster.exited(2), cluster.exited(3)), ("forget 2".into(), "forget 3".into()));
-    assert_eq!(cluster.after(Duration::from_secs(60)), "term 1");
+    assert_eq!(cluster.after(Duration::from_mins(1)), "term 1");
     assert_eq!(cluster.after(Duration::from_secs(5)), "kill 1");
     assert_eq!(cluster.exited(1), "forget 1, finished");
     assert_eq!(cluster.machine.next_deadline(), None);
