@@ -44,7 +44,7 @@ pub(super) struct ClusterCommand {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
-    keep: Option<Keep>,
+    keep: Keep,
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,12 +78,13 @@ enum Verb {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct Keep {
     /// Name of the service
-    name: Name,
+    #[arg(required = true)]
+    name: Option<Name>,
     #[command(flatten)]
     deploy: Deploy,
     /// How many workers
-    #[arg(short = 'n', long, value_name = "N")]
-    workers: NonZeroU32,
+    #[arg(short = 'n', long, value_name = "N", required = true)]
+    workers: Option<NonZeroU32>,
     /// How many a reload replaces at the same time
     #[arg(long, value_name = "N", default_value = "1")]
     at_once: NonZeroUsize,
@@ -134,10 +135,9 @@ struct Keep {
 
 impl ClusterCommand {
     pub(super) fn run(self, context: Context<'_>) -> anyhow::Result<()> {
-        match (self.verb, self.keep) {
-            (Some(verb), _) => verb.run(&context),
-            (None, Some(keep)) => keep.run(context),
-            (None, None) => Err(crate::error::Usage("there is no cluster to keep".into()).into()),
+        match self.verb {
+            Some(verb) => verb.run(&context),
+            None => self.keep.run(context),
         }
     }
 }
@@ -145,8 +145,11 @@ impl ClusterCommand {
 impl Keep {
     fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         self.deploy.has_listen()?;
+        // They are required, but for a verb.
+        let name = self.name.context("a cluster has a name")?;
+        let workers = self.workers.context("a cluster has workers")?;
         let quiet = context.global.quiet;
-        let (post, launch, kill_after) = self.deploy.parts(context, self.name, self.command, self.force);
+        let (post, launch, kill_after) = self.deploy.parts(context, name, self.command, self.force);
         let rules = Rules {
             at_once: self.at_once,
             memory: self.memory.map(Size::bytes),
@@ -170,7 +173,7 @@ impl Keep {
             post,
             launch,
             outfit,
-            workers: self.workers,
+            workers,
             rules,
             replace: self.replace,
             say,

@@ -125,7 +125,10 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
             .end(if stopped { Answer::Done(format!("stopped {}", place.name())) } else { failed(why) })
             .await;
     }
-    let _left = std::fs::remove_file(place.socket());
+    for path in [place.socket(), place.state()] {
+        // One that is left behind is replaced.
+        let _left = std::fs::remove_file(path);
+    }
     if gave_up {
         bail!(why);
     }
