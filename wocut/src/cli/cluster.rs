@@ -62,7 +62,7 @@ enum Verb {
     /// Have so many workers
     Scale {
         /// How many
-        #[arg(value_name = "N")]
+        #[arg(value_name = "N", value_parser = workers)]
         workers: NonZeroU32,
         /// Name of the cluster
         name: Name,
@@ -83,7 +83,7 @@ struct Keep {
     #[command(flatten)]
     deploy: Deploy,
     /// How many workers
-    #[arg(short = 'n', long, value_name = "N", required = true)]
+    #[arg(short = 'n', long, value_name = "N", required = true, value_parser = workers)]
     workers: Option<NonZeroU32>,
     /// How many a reload replaces at the same time
     #[arg(long, value_name = "N", default_value = "1")]
@@ -169,15 +169,7 @@ impl Keep {
             retire_nice: self.retire_nice,
         };
         let say = if quiet { |_: &str| {} } else { complain };
-        master::run(Cluster {
-            post,
-            launch,
-            outfit,
-            workers,
-            rules,
-            replace: self.replace,
-            say,
-        })
+        master::run(Cluster { post, launch, outfit, workers, rules, replace: self.replace, say })
     }
 }
 
@@ -206,6 +198,11 @@ impl Verb {
             Answer::News(_) | Answer::Error(_) => Ok(()),
         }
     }
+}
+
+fn workers(text: &str) -> Result<NonZeroU32, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroU32| number.get() <= master::MOST);
+    number.ok_or_else(|| format!("it is a number from 1 to {}", master::MOST))
 }
 
 fn show(printer: &Printer, status: &Status) -> anyhow::Result<()> {

@@ -30,6 +30,8 @@ use crate::{
 const MEASURE: Duration = Duration::from_secs(1);
 /// How long a master may take to go that was asked to.
 const HAND_OVER: Duration = Duration::from_secs(10);
+/// Workers at most: each has a port.
+pub const MOST: u32 = 65_535;
 /// Requests that wait.
 const REQUESTS: usize = 32;
 
@@ -62,6 +64,7 @@ pub fn run(cluster: Cluster) -> anyhow::Result<()> {
         }
         other => other?,
     };
+    cluster.outfit.output.probe()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")?;
     let result = LocalSet::new().block_on(&runtime, keep(cluster, place));
@@ -294,6 +297,10 @@ impl Master {
                 return;
             }
             Request::Reload => Event::Reload,
+            Request::Scale { workers } if workers.get() > MOST => {
+                asked.answer(failed("there are not that many ports"));
+                return;
+            }
             Request::Scale { workers } => Event::Scale(*workers),
             Request::Stop => Event::Stop,
             Request::HandOver => return,

@@ -39,6 +39,11 @@ pub enum Output {
 }
 
 impl Output {
+    /// Fails where it cannot be opened for any worker.
+    pub fn probe(self) -> anyhow::Result<()> {
+        if self == Self::Journal { journal(Path::new(JOURNAL), "wocut").map(drop) } else { Ok(()) }
+    }
+
     /// Opens it for one worker. None: what the master has. Needs a tokio runtime, which reaps relays.
     pub fn open(self, name: &Name, index: u32) -> anyhow::Result<Option<OwnedFd>> {
         match self {
