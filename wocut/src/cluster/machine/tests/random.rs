@@ -160,6 +160,7 @@ proptest! {
             }
             let before = world.serving.len();
             let missing = given_up(&machine);
+            let hung = matches!(chance, Chance::WatchdogMissed(_)) || has_hung(&machine);
             if let Chance::Time(millis) = chance {
                 now += Duration::from_millis(millis);
             }
@@ -182,8 +183,7 @@ proptest! {
                 continue;
             }
             prop_assert_eq!(machine.serving(), world.serving.len());
-            // Whoever hangs cannot serve, and is the last one at least.
-            let hung = matches!(chance, Chance::WatchdogMissed(_)) || has_hung(&machine);
+            // Whoever hangs cannot serve, and is drained when the rate allows, but for the last one.
             let floor = (wanted - 1).saturating_sub(missing.max(given_up(&machine)));
             let least = if hung { after_loss.min(1) } else { after_loss.min(floor.max(1)) };
             prop_assert!(world.serving.len() >= least, "{} of {wanted} serve", world.serving.len());
@@ -194,7 +194,7 @@ proptest! {
     }
 }
 
-/// A hung worker may be drained at any time from now on.
+/// Whether a worker hangs that is not drained yet.
 fn has_hung(machine: &Machine) -> bool {
     let mut workers = machine.workers();
     workers.any(|(_, worker)| worker.cause() == Some(super::super::Cause::Watchdog))
