@@ -35,6 +35,7 @@ mod policies;
 mod policy_rules;
 mod rate;
 mod remote;
+mod run;
 mod serve;
 mod side_by_side;
 mod trace;
