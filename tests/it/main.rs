@@ -4,6 +4,7 @@ mod api;
 mod balance;
 mod change;
 mod checks;
+mod cluster;
 mod config;
 mod conflicts;
 mod cookies;
