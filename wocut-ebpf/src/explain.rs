@@ -135,7 +135,7 @@ extern "C" fn try_out(ctx: *mut __sk_buff, hook: u32, instance: u32) -> u32 {
 /// Whether a listener has room. Releases it.
 #[inline(always)]
 fn judge(listener: *mut core::ffi::c_void) -> u32 {
-    let (has_room, _) = kernel::accepts(listener);
+    let has_room = kernel::has_room(listener);
     // SAFETY: releases the reference that the lookup took.
     unsafe { bpf_sk_release(listener) };
     if has_room { outcome::TAKEN } else { outcome::FULL }

@@ -296,7 +296,7 @@ impl Hook for __sk_buff {
     }
 }
 
-pick::walk!(__sk_buff: offer_packet_rest offer_packet_turn offer_packet_block offer_packet_other preferred_packet burden_packet remember_packet failed_packet);
+pick::walk!(__sk_buff: offer_packet_rest offer_packet_turn offer_packet_block offer_packet_other preferred_packet burden_packet failed_packet);
 
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -321,6 +321,19 @@ extern "C" fn offer_packet(ctx: *mut __sk_buff, service: u32, instance: u32, mod
     outcome
 }
 
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn remember_packet(
+    ctx: *mut __sk_buff,
+    service: u32,
+    instance: u32,
+    mode: u32,
+    cookies: u32,
+) -> u32 {
+    pick::remember(ctx, service, instance, mode, cookies);
+    0
+}
+
 #[inline(always)]
 fn offer_segment(ctx: *mut __sk_buff, packet: &Packet, service: u32, instance: u32, mode: u32) -> u32 {
     let listener = listener(ctx, packet, instance);
@@ -329,12 +342,13 @@ fn offer_segment(ctx: *mut __sk_buff, packet: &Packet, service: u32, instance: u
     }
     let outcome = if field!(listener, bound_dev_if) != 0 {
         outcome::REFUSED
-    } else if mode & mode::EVEN_FULL == 0 && !kernel::accepts(listener.cast()).0 {
+    } else if mode & mode::EVEN_FULL == 0 && !kernel::has_room(listener.cast()) {
         outcome::FULL
     // SAFETY: `ctx` is the program's context, `listener` was just looked up.
     } else if unsafe { bpf_sk_assign(ctx.cast(), listener.cast(), 0) } == 0 {
-        // Asked for again, because the stacks of a whole call chain have to share 512 bytes.
-        remember_packet(ctx, service, instance, mode, kernel::accepts(listener.cast()).1);
+        if mode & mode::EVEN_FULL == 0 {
+            remember_packet(ctx, service, instance, mode, kernel::answers(listener.cast()));
+        }
         outcome::TAKEN
     } else {
         outcome::REFUSED

@@ -218,24 +218,27 @@ fn member<T>(base: *const u8, offset: u32) -> T {
     unsafe { base.wrapping_add(offset as usize).cast::<T>().read_volatile() }
 }
 
-/// Whether the accept queue of a listener is full, as `sk_acceptq_is_full` of the kernel sees it, and how that answers a
-/// SYN: one of [`cookies`].
+/// Whether the accept queue of a listener has room, as `sk_acceptq_is_full` of the kernel sees it.
 ///
 /// A SYN for a full one is dropped without a word, and the client waits a second to try again.
 #[inline(always)]
-pub(crate) fn accepts(listener: *mut c_void) -> (bool, u32) {
-    let Some(sock) = tcp_sock(listener) else { return (true, cookies::NO) };
+pub(crate) fn has_room(listener: *mut c_void) -> bool {
+    let Some(sock) = tcp_sock(listener) else { return true };
     let queued: u32 = member(sock, offset!(ack_backlog));
-    let most: u32 = member(sock, offset!(max_ack_backlog));
+    queued <= member(sock, offset!(max_ack_backlog))
+}
+
+/// How a listener answers a SYN, as `tcp_syn_flood_action` of the kernel sees it: one of [`cookies`].
+#[inline(always)]
+pub(crate) fn answers(listener: *mut c_void) -> u32 {
+    let Some(sock) = tcp_sock(listener) else { return cookies::NO };
     let requests: u32 = member(sock, offset!(syn_queue));
     let setting: u8 = member(net(sock), offset!(syn_cookies));
-    // As `tcp_syn_flood_action` of the kernel sees it.
-    let cookies = match (requests >= most, setting) {
+    match (requests >= member(sock, offset!(max_ack_backlog)), setting) {
         (true, _) => cookies::NO_ROOM,
         (_, 2) => cookies::ALWAYS,
         _ => cookies::NO,
-    };
-    (queued <= most, cookies)
+    }
 }
 
 /// What [`Hook::busy`](crate::pick::Hook::busy) says of a listener.

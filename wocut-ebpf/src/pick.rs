@@ -357,11 +357,10 @@ pub(crate) fn recall(tuple: Option<Tuple>, now: u64) -> Option<u32> {
     (now - pending.made < MEMORY).then_some(pending.instance)
 }
 
-/// Remembers what was offered under a mode, where the listener that took it will be asked for again: not one that has
-/// no room even for a cookie, nor what was remembered before.
+/// Remembers what was offered under a mode, where the listener that took it will be asked for again.
 #[inline(always)]
 pub(crate) fn remember<H: Hook>(hook: *mut H, service: u32, instance: u32, mode: u32, cookies: u32) {
-    if cookies == cookies::NO || mode & mode::EVEN_FULL != 0 {
+    if cookies == cookies::NO {
         return;
     }
     let Some(turn) = TURNS.get_ptr_mut(service) else { return };
@@ -502,8 +501,7 @@ pub(crate) fn count(service: u32, instance: u32, change: impl FnOnce(&mut Counte
 
 /// Makes the functions of [`Hook`] that are the same for every hook, each a function of its own for the verifier.
 macro_rules! walk {
-    ($context:ty: $rest:ident $turn:ident $block:ident $other:ident $preferred:ident $burden:ident $remember:ident
-     $failed:ident) => {
+    ($context:ty: $rest:ident $turn:ident $block:ident $other:ident $preferred:ident $burden:ident $failed:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $rest(ctx: *mut $context, service: u32, hash: u64, first: u32, full: u32) -> u32 {
@@ -541,19 +539,6 @@ macro_rules! walk {
         }
 
         /// A function of its own has to return a number.
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn $remember(
-            ctx: *mut $context,
-            service: u32,
-            instance: u32,
-            mode: u32,
-            cookies: u32,
-        ) -> u32 {
-            $crate::pick::remember(ctx, service, instance, mode, cookies);
-            0
-        }
-
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $failed(ctx: *mut $context, instance: u32, outcome: u32) -> u32 {

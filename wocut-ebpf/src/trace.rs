@@ -67,7 +67,7 @@ fn first_choice(tuple: &Tuple, table: &Table, chosen: u32) -> (u32, u32) {
         let socket: *mut bpf_sock = listener.cast();
         became = if field!(socket, src_port) == chosen {
             outcome::TAKEN
-        } else if !kernel::accepts(listener).0 {
+        } else if !kernel::has_room(listener) {
             outcome::FULL
         } else {
             outcome::REFUSED

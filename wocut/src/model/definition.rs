@@ -45,19 +45,21 @@ impl From<InstanceSpec> for Member {
     }
 }
 
+impl From<&Instance> for Member {
+    /// What makes an instance as it is now.
+    fn from(instance: &Instance) -> Self {
+        let Instance { spec, admin, check, backup, .. } = instance.clone();
+        Self { spec, admin: Some(admin), check, backup }
+    }
+}
+
 impl Definition {
     /// What makes a service as it is now.
     pub fn of(name: &Name, service: &Service) -> Self {
-        let member = |instance: &Instance| Member {
-            spec: instance.spec.clone(),
-            admin: Some(instance.admin),
-            check: instance.check.clone(),
-            backup: instance.backup,
-        };
         Self {
             name: name.clone(),
             listen: service.listen.clone(),
-            instances: service.instances.iter().map(member).collect(),
+            instances: service.instances.iter().map(Member::from).collect(),
             options: service.options,
             // One that was tried and refused may be taken another time.
             engine: match service.engine_reason {

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CheckOverride, Name, ParseError, endpoint, serde_as_text, write_endpoint};
+use super::{CheckOverride, Name, ParseError, ProcessId, endpoint, serde_as_text, write_endpoint};
 
 /// Relative share of the new connections: 0 to 256. 0 is drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -181,6 +181,9 @@ pub struct Instance {
     /// The part of its weight that it has, in percent: it came up a short while ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle: Option<u8>,
+    /// What `run` or `cluster` started for it to be, and will end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessId>,
 }
 
 impl Instance {
@@ -195,6 +198,7 @@ impl Instance {
             check: None,
             backup: false,
             throttle: None,
+            process: None,
         }
     }
 

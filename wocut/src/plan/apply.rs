@@ -103,7 +103,7 @@ pub fn differences(before: &Wanted, after: &Wanted) -> Vec<String> {
 }
 
 /// Puts a service in, in the place of the one of its name. Returns what changed, if anything did.
-fn put(service: Assigned, wanted: &mut Wanted) -> Result<Option<String>, ChangeError> {
+pub(super) fn put(service: Assigned, wanted: &mut Wanted) -> Result<Option<String>, ChangeError> {
     let Assigned { definition, engine, engine_reason } = service;
     let Definition { name, listen, instances, options, engine: _, description, check } = definition;
     let Some(old) = wanted.services.get(&name).cloned() else {

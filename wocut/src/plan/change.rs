@@ -7,9 +7,15 @@ use wocut_common::{
     maps::{MAX_INSTANCES, MAX_SERVICES},
 };
 
-use super::{apply, apply::Assigned, validate::validate};
+use super::{
+    apply,
+    apply::Assigned,
+    processes::{self, Entry},
+    validate::validate,
+};
 use crate::model::{
-    Admin, EngineKind, Health, Instance, InstanceSpec, Listen, Name, Options, Service, Wanted, Weight,
+    Admin, EngineKind, Health, Instance, InstanceSpec, Listen, Name, Options, ProcessId, Service, Wanted,
+    Weight,
 };
 
 /// What a command wants changed.
@@ -57,6 +63,12 @@ pub enum Change {
     Throttle(Vec<(Name, Name, Option<u8>)>),
     /// Of services, instances that are ready are so no more. What is out of use for another reason stays so.
     Drain(Vec<(Name, Vec<Name>)>),
+    /// Processes come.
+    Enter(Box<Entry>),
+    /// Processes of a service get no new connections.
+    Retire(Name, Vec<ProcessId>),
+    /// Processes of a service have ended.
+    Exit(Name, Vec<ProcessId>),
 }
 
 /// Why a change cannot be made.
@@ -122,6 +134,9 @@ impl Change {
             Self::Health(found) => Ok(health(wanted, &found)),
             Self::Throttle(found) => Ok(throttle(wanted, &found)),
             Self::Drain(services) => drain(wanted, &services),
+            Self::Enter(entry) => processes::enter(*entry, wanted),
+            Self::Retire(name, leaving) => Ok(processes::retire(&name, &leaving, wanted)),
+            Self::Exit(name, gone) => Ok(processes::exit(&name, &gone, wanted)),
         }
     }
 
@@ -281,7 +296,11 @@ fn throttle(wanted: &mut Wanted, found: &[(Name, Name, Option<u8>)]) -> String {
     if lines.is_empty() { "every instance is as it was".into() } else { lines.join(", ") }
 }
 
-fn find<'a>(wanted: &'a mut Wanted, service: &Name, name: &Name) -> Result<&'a mut Instance, ChangeError> {
+pub(super) fn find<'a>(
+    wanted: &'a mut Wanted,
+    service: &Name,
+    name: &Name,
+) -> Result<&'a mut Instance, ChangeError> {
     let found = wanted.services.get_mut(service).ok_or_else(|| ChangeError::NoService(service.clone()))?;
     let instance = found.instances.iter_mut().find(|instance| instance.spec.name == *name);
     instance.ok_or_else(|| ChangeError::NoInstance(service.clone(), name.clone()))

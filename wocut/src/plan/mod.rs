@@ -2,11 +2,13 @@
 
 mod apply;
 mod change;
+mod processes;
 mod slots;
 mod turns;
 mod validate;
 
 pub use apply::{Assigned, differences, problems};
 pub use change::{Change, ChangeError, FIRST_PART};
+pub use processes::Entry;
 pub use slots::{Member, fill, shares};
 pub use turns::turns;

@@ -9,6 +9,7 @@ pub mod elsewhere;
 pub mod group;
 pub mod inherited;
 pub mod interrupt;
+pub mod kernel_types;
 pub mod listeners;
 pub mod lock;
 pub mod netlink;

@@ -40,7 +40,7 @@ pub(super) fn object(pins: &Path, netns: &Netns, with_flows: bool) -> anyhow::Re
     lift_memory_limit();
     // aya would read the kernel's type information, for relocations that the object has none of: 20 to 30 ms.
     let mut loader = without_files::run(EbpfLoader::new).context("prepare to load programs")?;
-    let types = KernelTypes::read();
+    let types = KernelTypes::running();
     let (inode, has_interface) = (u32::try_from(netns.inode)?, u32::from(types.lookup_has_interface));
     loader.override_global("NETNS_INODE", &inode, true);
     loader.override_global("OFFSETS", &types.offsets, true);
@@ -102,8 +102,8 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
 
 /// Loads and attaches the programs.
 fn load_programs(object: &mut Ebpf, pins: &Path, netns: &Netns) -> anyhow::Result<()> {
-    load_register(object, pins)?;
-    load_both(object)?;
+    let refused = check(object)?;
+    pin_register(object, pins, refused)?;
 
     let account: &mut SockOps = program(object, pins::ACCOUNT)?;
     repin(pins, pins::ACCOUNT, |path| Ok(account.pin(path)?))?;
@@ -133,29 +133,36 @@ fn load_programs(object: &mut Ebpf, pins: &Path, netns: &Netns) -> anyhow::Resul
     Ok(())
 }
 
-/// Has the kernel check the two large programs at the same time.
-fn load_both(object: &mut Ebpf) -> anyhow::Result<()> {
+/// Has the kernel check the programs at the same time. Returns why it would not have the one that registers, if so.
+fn check(object: &mut Ebpf) -> anyhow::Result<Option<anyhow::Error>> {
     let load = |program: &mut Program| match program {
+        Program::SchedClassifier(register) => register.load(),
         Program::SockOps(account) => account.load(),
         Program::SkLookup(lookup) => lookup.load(),
         _ => Ok(()),
     };
+    let names = [pins::REGISTER, pins::ACCOUNT, pins::LOOKUP];
     thread::scope(|scope| {
-        let both = object.programs_mut().filter(|(name, _)| [pins::ACCOUNT, pins::LOOKUP].contains(name));
-        let loads: Vec<_> = both.map(|(name, program)| (name, scope.spawn(move || load(program)))).collect();
-        loads.into_iter().try_for_each(|(name, load)| match load.join() {
-            Ok(loaded) => loaded.with_context(|| format!("load program {name}")),
-            Err(_) => bail!("the thread that loads program {name} ended early"),
-        })
+        let programs = object.programs_mut().filter(|(name, _)| names.contains(name));
+        let loads: Vec<_> =
+            programs.map(|(name, program)| (name, scope.spawn(move || load(program)))).collect();
+        let mut refused = None;
+        for (name, load) in loads {
+            let Ok(loaded) = load.join() else { bail!("the thread that loads program {name} ended early") };
+            match loaded.with_context(|| format!("load program {name}")) {
+                Err(error) if name == pins::REGISTER => refused = Some(error),
+                other => other?,
+            }
+        }
+        Ok(refused)
     })
 }
 
-/// Loads the program that registers listeners which are there, in the way that this kernel has for it.
-fn load_register(object: &mut Ebpf, pins: &Path) -> anyhow::Result<()> {
-    let register: &mut SchedClassifier = program(object, pins::REGISTER)?;
-    let refused = match register.load() {
-        Ok(()) => return repin(pins, pins::REGISTER, |path| Ok(register.pin(path)?)),
-        Err(error) => anyhow::Error::new(error).context("load program register"),
+/// Pins the program that registers listeners which are there, or the other one, for kernels that refuse it.
+fn pin_register(object: &mut Ebpf, pins: &Path, refused: Option<anyhow::Error>) -> anyhow::Result<()> {
+    let Some(refused) = refused else {
+        let register: &mut SchedClassifier = program(object, pins::REGISTER)?;
+        return repin(pins, pins::REGISTER, |path| Ok(register.pin(path)?));
     };
     let scan: &mut Iter = program(object, pins::SCAN)?;
     // The iterator's cause says more only where the other way is shut because the kernel is too new.

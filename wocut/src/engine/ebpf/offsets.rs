@@ -5,7 +5,11 @@
 //!
 //! Format: <https://docs.kernel.org/bpf/btf.html>
 
+use std::sync::OnceLock;
+
 use wocut_common::Offsets;
+
+use crate::sys::kernel_types;
 
 /// What the loader has to know of the running kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,10 +21,13 @@ pub(super) struct KernelTypes {
 }
 
 impl KernelTypes {
-    /// Of the running kernel.
-    pub(super) fn read() -> Self {
-        let file = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
-        Types::parse(&file).and_then(|types| Self::of(&types)).unwrap_or_default()
+    /// Of the running kernel, read once.
+    pub(super) fn running() -> Self {
+        static RUNNING: OnceLock<KernelTypes> = OnceLock::new();
+        *RUNNING.get_or_init(|| {
+            let Ok(file) = kernel_types::open() else { return Self::default() };
+            Types::parse(&file).and_then(|types| Self::of(&types)).unwrap_or_default()
+        })
     }
 
     fn of(types: &Types<'_>) -> Option<Self> {
@@ -144,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_kernel_with_type_information_tells_all_offsets() {
-        let KernelTypes { offsets, .. } = KernelTypes::read();
+        let KernelTypes { offsets, .. } = KernelTypes::running();
         if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
             assert_eq!(offsets, Offsets::default());
             return;
