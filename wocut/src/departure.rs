@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Usage,
     host::{Host, service},
-    model::{Admin, Instance, Name, Service, Wanted},
+    model::{Admin, Instance, Name, ProcessId, Service, Wanted},
     plan::{Change, ChangeError},
 };
 
@@ -89,6 +89,21 @@ impl Departure {
 }
 
 impl Leaving {
+    /// A process of a service; nobody, if it is no instance any more.
+    pub fn process(wanted: &Wanted, name: &Name, process: ProcessId) -> Self {
+        let mut service = wanted.services.get(name).cloned();
+        if let Some(service) = &mut service {
+            service.instances.retain(|instance| instance.process == Some(process));
+        }
+        Self(
+            service
+                .filter(|service| !service.instances.is_empty())
+                .map(|it| (name.clone(), it))
+                .into_iter()
+                .collect(),
+        )
+    }
+
     fn instances(wanted: &Wanted, name: &Name, leaving: &[Name]) -> Result<Self, ChangeError> {
         let mut service = service(wanted, name)?.clone();
         if let Some(unknown) = leaving.iter().find(|leaving| service.instance(leaving).is_none()) {

@@ -35,6 +35,11 @@ pub struct StillOpen(pub String);
 #[error("{0}")]
 pub struct Interrupted(pub String);
 
+/// A program that was run has ended, with this exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("the program has ended with exit code {0}")]
+pub struct Ended(pub u8);
+
 /// An error of another process, as a command tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}", .causes.join(": "))]
@@ -62,7 +67,7 @@ impl Told {
 }
 
 /// The exit code for an error: 1 failed, 2 usage, 3 not attached, 4 no such service or instance, 5 conflict, 130
-/// interrupted.
+/// interrupted; a program's own.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of).unwrap_or(1)
 }
@@ -70,6 +75,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(told) = cause.downcast_ref::<Told>() {
         return Some(told.exit_code);
+    }
+    if let Some(Ended(code)) = cause.downcast_ref() {
+        return Some(*code);
     }
     if let Some(change) = cause.downcast_ref::<ChangeError>() {
         return Some(match change {

@@ -23,7 +23,7 @@ use crate::{
     error::{FallsShort, NotAttached, one_line},
     model::{EngineChoice, EngineKind, Name, Service, Wanted},
     plan::{Change, ChangeError},
-    sys::{lock::DirLock, netns::Netns, reserved_ports},
+    sys::{lock::DirLock, netns::Netns, pidfd::identify, reserved_ports},
 };
 
 /// Where the state files are, one a network namespace.
@@ -135,6 +135,7 @@ impl Host {
             self.reach(&before, before.clone()).context("finish what an interrupted command began")?;
             before = self.wanted()?;
         }
+        before.claims.retain(|_, by| identify(by.pid) == Some(*by));
         let mut after = before.clone();
         let proposal = change(self, &before).map_err(|error| self.unclaim(&before, error))?;
         let Proposal { change, warnings: found, notes } = proposal.into();
@@ -163,7 +164,7 @@ impl Host {
 
     /// Writes down what is wanted and makes the kernel match, coming from what was wanted before.
     fn reach(&self, before: &Wanted, mut wanted: Wanted) -> anyhow::Result<Vec<String>> {
-        let ports = wanted.service_ports();
+        let ports = wanted.kept_ports();
         let stale: BTreeSet<u16> = wanted.reserved_ports.difference(&ports).copied().collect();
         // What is claimed here is taken back later, so it is written before it is done, and struck out after.
         let missing = reserved_ports::missing(&ports);
@@ -184,7 +185,7 @@ impl Host {
         }
         // A container may not write this setting; the service works without.
         if let Err(error) = missing.and_then(|missing| reserved_ports::change(&missing, &stale)) {
-            warnings.push(format!("service ports are not reserved: {}", one_line(&error)));
+            warnings.push(format!("ports are not reserved: {}", one_line(&error)));
         }
         if let Err(error) = self.note_shares(before, &mut wanted) {
             warnings.push(format!("`wocut stats` is not exact from here: {}", one_line(&error)));
@@ -215,7 +216,7 @@ impl Host {
         for &kind in &wanted.engines {
             found.extend(self.engine(kind).drift(&wanted.on(kind))?);
         }
-        let unreserved = reserved_ports::missing(&wanted.service_ports()).unwrap_or_default();
+        let unreserved = reserved_ports::missing(&wanted.kept_ports()).unwrap_or_default();
         found.extend(unreserved.iter().map(|port| format!("port {port} is not reserved")));
         Ok(found)
     }
@@ -387,7 +388,8 @@ impl Host {
     fn write(&self, wanted: &Wanted) -> anyhow::Result<()> {
         let path = self.state_path();
         let context = || format!("write state file {}", path.display());
-        if wanted.services.is_empty() && wanted.engines.is_empty() && wanted.reserved_ports.is_empty() {
+        let is_empty = wanted.services.is_empty() && wanted.claims.is_empty();
+        if is_empty && wanted.engines.is_empty() && wanted.reserved_ports.is_empty() {
             return match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(context),
                 _ => Ok(()),

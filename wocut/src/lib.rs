@@ -14,6 +14,7 @@
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
 //! * [`config`]: files that say what is wanted, and the way back.
+//! * [`deploy`]: starts instances, and ends them when nobody is connected to them any more.
 //! * [`daemon`]: what `wocut serve` does, beside its API.
 //! * [`api`]: the HTTP API of the daemon.
 //! * [`metrics`]: figures for Prometheus.
@@ -27,6 +28,7 @@ pub mod config;
 pub mod conflicts;
 pub mod daemon;
 pub mod departure;
+pub mod deploy;
 pub mod doctor;
 pub mod engine;
 pub mod error;

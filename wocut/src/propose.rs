@@ -5,8 +5,8 @@ use crate::{
     conflicts::{self, Ask},
     engine::{ebpf::Ebpf, iptables::Iptables},
     host::{Host, Proposal, put_on, service},
-    model::{Definition, EngineChoice, EngineKind, Service, Wanted},
-    plan::{Assigned, Change},
+    model::{Definition, EngineChoice, EngineKind, Name, Service, Wanted},
+    plan::{Assigned, Change, Entry},
     verb::NewService,
 };
 
@@ -52,12 +52,33 @@ pub fn attach(
     ask: Ask,
     dry_run: bool,
 ) -> anyhow::Result<Proposal> {
-    let (name, choice) = (&new.name, new.engine);
+    let terms = Terms { engine: new.engine, prune: false, dry_run, ask };
+    one(host, wanted, &new.name, terms, |engine, reason| new.on(engine, reason, ask.force))
+}
+
+/// The change by which processes come into their service, which is attached if it is not there.
+pub fn entry(host: &Host, wanted: &Wanted, entry: &Entry, terms: Terms) -> anyhow::Result<Proposal> {
+    one(host, wanted, &entry.service.definition.name, terms, |engine, engine_reason| {
+        let definition = entry.service.definition.clone();
+        let service = Assigned { definition, engine, engine_reason };
+        Change::Enter(Entry { service, ..entry.clone() }.into())
+    })
+}
+
+/// The change that makes one service what it is to be, on an engine that is found for it if it is new.
+fn one(
+    host: &Host,
+    wanted: &Wanted,
+    name: &Name,
+    terms: Terms,
+    on: impl Fn(EngineKind, Option<String>) -> Change,
+) -> anyhow::Result<Proposal> {
+    let Terms { engine: choice, dry_run, ask, .. } = terms;
     // Said twice, it stays on the engine that it is on.
     let old = wanted.services.get(name).filter(|old| choice.allows(old.engine));
     // What makes no sense on any engine, and what is in the way, is refused before one is tried.
     let mut draft = wanted.clone();
-    new.on(old.map_or(EngineKind::Ebpf, |old| old.engine), None, ask.force).apply(&mut draft)?;
+    on(old.map_or(EngineKind::Ebpf, |old| old.engine), None).apply(&mut draft)?;
     let first = match old {
         Some(old) => old.engine,
         None => Host::first_choice(choice, service(&draft, name)?),
@@ -74,7 +95,7 @@ pub fn attach(
         warnings = conflicts::check(host.netns(), wanted, &draft, ask)?;
     }
     let notes = engine_reason.iter().map(|reason| format!("engine {engine}: {reason}")).collect();
-    Ok(Proposal { change: new.on(engine, engine_reason, ask.force), warnings, notes })
+    Ok(Proposal { change: on(engine, engine_reason), warnings, notes })
 }
 
 /// On the engine that it is on.

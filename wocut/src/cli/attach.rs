@@ -30,9 +30,9 @@ pub(super) struct Attach {
     dry_run: DryRun,
 }
 
-/// How the service works.
+/// How a service works.
 #[derive(Args, Debug)]
-struct Flags {
+pub(super) struct Flags {
     /// How an instance is picked: `random`, `round-robin`, `least-conn`, `least-backlog` or `sticky`
     #[arg(long, default_value_t)]
     policy: Policy,

@@ -15,6 +15,7 @@ mod list;
 mod members;
 mod printer;
 mod remote;
+mod run;
 mod serve;
 mod stats;
 mod status;
@@ -33,7 +34,7 @@ use self::{
 use crate::{
     conflicts::Ask,
     departure::{Departure, Leaving, Seen},
-    error::exit_code,
+    error::{Ended, exit_code},
     host::{Done, Host},
     model::{EngineChoice, Name, Wanted},
     status::Status,
@@ -94,6 +95,7 @@ enum Command {
     Apply(apply::Apply),
     Export(export::Export),
     Serve(Box<serve::Serve>),
+    Run(Box<run::RunCommand>),
 }
 
 impl Cli {
@@ -109,7 +111,10 @@ impl Cli {
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                printer.error(&error);
+                // A program that was run for somebody has told what went wrong itself.
+                if !error.is::<Ended>() {
+                    printer.error(&error);
+                }
                 ExitCode::from(exit_code(&error))
             }
         }
@@ -138,7 +143,8 @@ impl Command {
             | Self::Upgrade(_)
             | Self::Check(_)
             | Self::Apply(_)
-            | Self::Serve(_) => false,
+            | Self::Serve(_)
+            | Self::Run(_) => false,
         }
     }
 }
@@ -164,6 +170,7 @@ fn dispatch(context: Context<'_>, command: Command) -> anyhow::Result<()> {
         Command::Apply(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Serve(command) => command.run(context),
+        Command::Run(command) => command.run(context),
     }
 }
 

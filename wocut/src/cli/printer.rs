@@ -172,7 +172,7 @@ fn write(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn complain(line: &str) {
+pub(super) fn complain(line: &str) {
     // Where standard error is closed there is nobody to tell.
     let _unheard = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

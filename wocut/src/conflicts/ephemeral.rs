@@ -24,8 +24,9 @@ pub(super) fn look(newcomers: &[Newcomer<'_>], report: &mut Report) {
         Err(error) => return report.unread(RANGE, &error),
     };
     for new in newcomers {
-        let ports: BTreeSet<u16> = new.instances.iter().map(|instance| instance.spec.port).collect();
-        let ports: BTreeSet<u16> = ports.into_iter().filter(|port| range.contains(port)).collect();
+        // Ports of processes are reserved before those are started.
+        let lasting = new.instances.iter().filter(|instance| instance.process.is_none());
+        let ports = lasting.map(|instance| instance.spec.port).filter(|port| range.contains(port)).collect();
         let open = match reserved_ports::missing(&ports) {
             Ok(open) => open,
             Err(error) => {

@@ -194,7 +194,7 @@ impl Asked {
                 },
             }
             let began = Instant::now();
-            let answer = ask(&self.check, &Target::of(&self.check, &self.instance, found)).await;
+            let answer = ask(&self.check, &Target::of(&self.check, &self.instance.spec, found)).await;
             let why = match &answer {
                 Ok(()) => "it answers".into(),
                 Err(failure) => failure.to_string(),

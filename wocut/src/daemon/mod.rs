@@ -5,7 +5,7 @@
 //!
 //! In reading order: `serve` starts and ends it; `files` reads the configuration and `state` keeps the state file;
 //! `checks` asks instances how they are, `sights` is what the kernel saw of them, and `slow_start` gives those that came up
-//! their share by and by; `drift` notices what others change; `systemd` and `log` tell how it is. Every part looks at this
+//! their share by and by; `drift` notices what others change; `log` tells how it is. Every part looks at this
 //! host and changes it through a [`Handle`], and tells what happened as an [`Event`].
 
 mod alone;
@@ -19,7 +19,6 @@ mod serve;
 mod sights;
 mod slow_start;
 mod state;
-mod systemd;
 
 pub use event::{Event, Noted};
 pub use handle::{Checked, Handle};

@@ -9,7 +9,7 @@ use tokio::{
     sync::{mpsc::channel, watch},
 };
 
-use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, sights, slow_start, systemd};
+use super::{Event, Handle, alone::Alone, checks, drift, files::Files, log, sights, slow_start};
 use crate::{
     api,
     config::{Problem, Refused},
@@ -18,7 +18,7 @@ use crate::{
     host::Host,
     model::EngineChoice,
     plan::Change,
-    sys::{bpf::lift_memory_limit, bpffs, capabilities},
+    sys::{bpf::lift_memory_limit, bpffs, capabilities, systemd},
 };
 
 /// What was seen of instances, and waits to be counted, at most.
@@ -75,7 +75,7 @@ async fn run(handle: &Handle, level: log::Level, options: Options) -> anyhow::Re
         () = signals.ended() => return Ok(()),
     }
     at_work.send_replace(true);
-    systemd::ready(handle.wanted().services.len());
+    systemd::ready(&attached(handle.wanted().services.len()));
     let (pass_on, seen) = channel(SIGHTS);
     tokio::select! {
         () = signals.serve(handle, &files) => {}
@@ -157,5 +157,9 @@ async fn reload(handle: &Handle, files: &Files) {
         log::warn(conflicts(&error));
         handle.tell(Event::Failed { what: "reload the configuration".into(), why: one_line(&error) });
     }
-    systemd::ready(handle.wanted().services.len());
+    systemd::ready(&attached(handle.wanted().services.len()));
+}
+
+fn attached(services: usize) -> String {
+    format!("{services} service{} attached", if services == 1 { "" } else { "s" })
 }

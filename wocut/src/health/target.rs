@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::model::{Check, Instance, Name};
+use crate::model::{Check, InstanceSpec, Name};
 
 /// Who is asked, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,16 +18,16 @@ pub struct Target {
 impl Target {
     /// Where a check asks for an instance: at the check's own address, else at the instance's, else where it was found
     /// to listen, else at 127.0.0.1.
-    pub fn of(check: &Check, instance: &Instance, found: Option<IpAddr>) -> Self {
-        let address = check.address.or(instance.spec.address).or(found);
+    pub fn of(check: &Check, instance: &InstanceSpec, found: Option<IpAddr>) -> Self {
+        let address = check.address.or(instance.address).or(found);
         let address = match address {
             // Who listens everywhere does so there.
             Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Ipv6Addr::LOCALHOST.into(),
             None | Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Ipv4Addr::LOCALHOST.into(),
             Some(address) => address,
         };
-        let port = check.port.map_or(instance.spec.port, Into::into);
-        Self { instance: instance.spec.name.clone(), address, port }
+        let port = check.port.map_or(instance.port, Into::into);
+        Self { instance: instance.name.clone(), address, port }
     }
 
     pub(super) fn place(&self) -> SocketAddr {
@@ -43,11 +43,11 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::Target;
-    use crate::model::{Check, CheckKind, Instance};
+    use crate::model::{Check, CheckKind, InstanceSpec};
 
     #[test]
     fn what_is_said_more_exactly_goes_first() {
-        let instance = |spec: &str| Instance::new(1, spec.parse().unwrap());
+        let instance = |spec: &str| -> InstanceSpec { spec.parse().unwrap() };
         let usual = Check::of(CheckKind::Tcp);
         let own =
             Check { address: "10.0.0.9".parse().ok(), port: 9.try_into().ok(), ..Check::of(CheckKind::Tcp) };

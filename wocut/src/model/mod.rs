@@ -31,7 +31,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    fn new(text: &str, what: &'static str, why: impl Into<String>) -> Self {
+    pub(crate) fn new(text: &str, what: &'static str, why: impl Into<String>) -> Self {
         // An error is for reading: a hostile text is cut, and its control characters are shown as escapes.
         let text = text.chars().take(80).flat_map(char::escape_default).collect();
         Self { text, what, why: why.into() }
@@ -39,7 +39,7 @@ impl ParseError {
 }
 
 /// A port: 1 to 65535.
-fn port(text: &str) -> Result<u16, String> {
+pub(crate) fn port(text: &str) -> Result<u16, String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let port = text.parse::<u16>().ok().filter(|port| digits && *port != 0);
     port.ok_or_else(|| "a port is a number from 1 to 65535".into())

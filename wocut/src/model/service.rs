@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Check, CheckOverride, Description, Instance, Listen, Name, Options, ParseError, Protocol, Weight,
-    serde_as_text,
+    Check, CheckOverride, Description, Instance, Listen, Name, Options, ParseError, ProcessId, Protocol,
+    Weight, serde_as_text,
 };
 
 /// What carries a service.
@@ -107,12 +107,15 @@ pub struct Wanted {
     pub unfinished: bool,
     /// The id that the next instance gets.
     pub next_instance: u32,
-    /// Service ports that this state put into `ip_local_reserved_ports`.
+    /// Ports that this state put into `ip_local_reserved_ports`.
     pub reserved_ports: BTreeSet<u16>,
     /// Engines that may hold something in the kernel, also when no service is on them any more.
     pub engines: BTreeSet<EngineKind>,
     /// By name.
     pub services: BTreeMap<Name, Service>,
+    /// Ports on which processes are being started, each with who does that: what has ended claims nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<u16, ProcessId>,
 }
 
 impl Wanted {
@@ -129,6 +132,7 @@ impl Wanted {
             reserved_ports: BTreeSet::new(),
             engines: BTreeSet::new(),
             services: BTreeMap::new(),
+            claims: BTreeMap::new(),
         }
     }
 
@@ -137,10 +141,14 @@ impl Wanted {
         self.services.iter().filter(|(_, service)| service.engine == engine).collect()
     }
 
-    /// The service ports that the kernel must not give to outgoing connections.
-    pub fn service_ports(&self) -> BTreeSet<u16> {
+    /// Ports that the kernel must not give to outgoing connections: those of services, which no socket holds, and those
+    /// that processes are started on.
+    pub fn kept_ports(&self) -> BTreeSet<u16> {
         let listens = self.services.values().flat_map(|service| &service.listen);
-        listens.filter(|listen| listen.protocol == Protocol::Tcp).map(|listen| listen.port).collect()
+        let tcp = listens.filter(|listen| listen.protocol == Protocol::Tcp).map(|listen| listen.port);
+        let instances = self.services.values().flat_map(|service| &service.instances);
+        let processes = instances.filter(|instance| instance.process.is_some());
+        tcp.chain(processes.map(|instance| instance.spec.port)).chain(self.claims.keys().copied()).collect()
     }
 }
 

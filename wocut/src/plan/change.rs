@@ -63,6 +63,10 @@ pub enum Change {
     Throttle(Vec<(Name, Name, Option<u8>)>),
     /// Of services, instances that are ready are so no more. What is out of use for another reason stays so.
     Drain(Vec<(Name, Vec<Name>)>),
+    /// A process is to be started on a port, by another one.
+    Claim(u16, ProcessId),
+    /// It was not.
+    Unclaim(u16),
     /// Processes come.
     Enter(Box<Entry>),
     /// Processes of a service get no new connections.
@@ -134,6 +138,14 @@ impl Change {
             Self::Health(found) => Ok(health(wanted, &found)),
             Self::Throttle(found) => Ok(throttle(wanted, &found)),
             Self::Drain(services) => drain(wanted, &services),
+            Self::Claim(port, by) => {
+                wanted.claims.insert(port, by);
+                Ok(format!("claimed port {port}"))
+            }
+            Self::Unclaim(port) => {
+                wanted.claims.remove(&port);
+                Ok(format!("gave port {port} back"))
+            }
             Self::Enter(entry) => processes::enter(*entry, wanted),
             Self::Retire(name, leaving) => Ok(processes::retire(&name, &leaving, wanted)),
             Self::Exit(name, gone) => Ok(processes::exit(&name, &gone, wanted)),

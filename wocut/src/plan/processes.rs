@@ -42,6 +42,7 @@ pub(super) fn enter(entry: Entry, wanted: &mut Wanted) -> Result<String, ChangeE
     put(service, wanted)?;
     for (spec, process) in &entering {
         find(wanted, &name, &spec.name)?.process = Some(*process);
+        wanted.claims.remove(&spec.port);
     }
     validate(wanted, &name)?;
     Ok(format!("{name} has {}", join(entering.iter().map(|(spec, _)| spec))))

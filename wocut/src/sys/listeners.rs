@@ -1,4 +1,4 @@
-//! The TCP listeners of this network namespace, from the kernel's socket diagnostics.
+//! The TCP listeners and the UDP sockets of this network namespace, from the kernel's socket diagnostics.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,7 +6,7 @@ use netlink_packet_sock_diag::inet::{InetResponse, StateFlags};
 
 use super::sock_diag;
 
-/// A listening TCP socket.
+/// A listening TCP socket, or a UDP socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// What it is bound to; an IPv4 address mapped into IPv6 is shown as IPv4.
@@ -22,6 +22,11 @@ pub struct Listener {
 /// All of them, IPv4 first.
 pub fn tcp() -> anyhow::Result<Vec<Listener>> {
     Ok(sock_diag::list(&StateFlags::LISTEN, None)?.iter().map(listener).collect())
+}
+
+/// The UDP sockets that would take a datagram of anybody, IPv4 first.
+pub fn udp() -> anyhow::Result<Vec<Listener>> {
+    Ok(sock_diag::datagram_sockets()?.iter().map(listener).collect())
 }
 
 fn listener(response: &InetResponse) -> Listener {
@@ -76,6 +81,13 @@ mod tests {
         assert!(bound("::").serves(at("::1"), 8001));
         assert!(!bound("10.0.0.1").serves(at("127.0.0.1"), 8001));
         assert!(bound("10.0.0.1").serves(at("10.0.0.1"), 8001));
+    }
+
+    #[test]
+    fn own_datagram_socket_is_found() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert!(super::udp().unwrap().iter().any(|l| l.serves(Some([127, 0, 0, 1].into()), port)));
     }
 
     #[test]

@@ -1,9 +1,37 @@
-//! The end of a process, as something to wait for. Linux 5.3.
+//! A process that cannot be taken for another one: its end is something to wait for. Linux 5.3.
 
-use std::{io, os::fd::OwnedFd};
+use std::{fs, io, os::fd::OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::model::ProcessId;
+
+/// The process that has this number now. `None`: there is none, or it is about to be reaped.
+pub fn identify(pid: u32) -> Option<ProcessId> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in brackets, and may have any character.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(ProcessId { pid, started })
+}
+
+/// Sends a signal to that process, if it has not ended.
+pub fn send(process: ProcessId, signal: Signal) -> io::Result<()> {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    let sent = pidfd_open(pid, PidfdFlags::empty()).and_then(|opened| {
+        // From here on the number is its own.
+        if identify(process.pid) == Some(process) { pidfd_send_signal(opened, signal) } else { Ok(()) }
+    });
+    match sent {
+        Err(Errno::SRCH) => Ok(()),
+        other => Ok(other?),
+    }
+}
 
 /// A process whose end can be waited for without reaping it.
 pub struct Pidfd(AsyncFd<OwnedFd>);
@@ -17,6 +45,17 @@ impl Pidfd {
         Ok(Self(registered.map_err(|error| error.into_parts().1)?))
     }
 
+    /// Of that process; `None` if it has ended.
+    pub fn of(process: ProcessId) -> io::Result<Option<Self>> {
+        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        match Self::open(pid) {
+            // From here on the number is its own.
+            Ok(opened) => Ok((identify(process.pid) == Some(process)).then_some(opened)),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Waits until the process has ended.
     pub async fn ended(&self) -> io::Result<()> {
         self.0.readable().await.map(drop)
@@ -27,9 +66,24 @@ impl Pidfd {
 mod tests {
     use std::process::Command;
 
-    use rustix::process::Pid;
+    use rustix::process::{Pid, Signal};
 
-    use super::Pidfd;
+    use super::{Pidfd, ProcessId, identify, send};
+
+    #[tokio::test]
+    async fn process_of_the_same_number_is_another_one() {
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let process = identify(child.id()).unwrap();
+        let earlier = ProcessId { started: process.started - 1, ..process };
+        assert!(Pidfd::of(earlier).unwrap().is_none());
+        let pidfd = Pidfd::of(process).unwrap().unwrap();
+        send(process, Signal::KILL).unwrap();
+        pidfd.ended().await.unwrap();
+        assert_eq!(identify(process.pid), None);
+        child.wait().unwrap();
+        assert!(Pidfd::of(process).unwrap().is_none());
+        send(process, Signal::KILL).unwrap();
+    }
 
     #[tokio::test]
     async fn end_is_seen_before_it_is_reaped() {

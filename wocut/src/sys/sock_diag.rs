@@ -13,7 +13,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_sock_diag::{
     SockDiagDestroy, SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP, SOCK_DIAG_BY_FAMILY},
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DIAG_BY_FAMILY},
     inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
@@ -30,16 +30,27 @@ const STORAGE_VALUE: u16 = 3;
 ///
 /// With a map of type `SK_STORAGE`, each comes with what is stored for it there: see [`storage`]. Linux 5.7, `CAP_BPF`.
 pub(super) fn list(states: &StateFlags, map: Option<BorrowedFd<'_>>) -> anyhow::Result<Vec<InetResponse>> {
-    let mut all = dump(AF_INET, states, map)?;
+    let mut all = dump(request(AF_INET, states.clone(), SocketId::new_v4()), map)?;
     // A kernel without IPv6 answers as well: there are none.
-    all.extend(dump(AF_INET6, states, map)?);
+    all.extend(dump(request(AF_INET6, states.clone(), SocketId::new_v6()), map)?);
     Ok(all)
 }
 
-fn dump(family: u8, states: &StateFlags, map: Option<BorrowedFd<'_>>) -> anyhow::Result<Vec<InetResponse>> {
+/// All UDP sockets that have no peer, IPv4 first. An error, where the kernel is built without `CONFIG_INET_UDP_DIAG`.
+pub(super) fn datagram_sockets() -> anyhow::Result<Vec<InetResponse>> {
+    let udp = |family, id| InetRequest {
+        protocol: IPPROTO_UDP,
+        // A UDP socket has no other.
+        ..request(family, StateFlags::CLOSE, id)
+    };
+    let mut all = dump(udp(AF_INET, SocketId::new_v4()), None)?;
+    all.extend(dump(udp(AF_INET6, SocketId::new_v6()), None)?);
+    Ok(all)
+}
+
+fn dump(request: InetRequest, map: Option<BorrowedFd<'_>>) -> anyhow::Result<Vec<InetResponse>> {
     let socket = open().context("open a socket for socket diagnostics")?;
-    let id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
-    let question = Question { request: request(family, states.clone(), id), storages: map.map(storages) };
+    let question = Question { request, storages: map.map(storages) };
     let payload = NetlinkPayload::InnerMessage(question);
     socket.send(&bytes(NLM_F_REQUEST | NLM_F_DUMP, payload), 0).context("ask the kernel for sockets")?;
 

@@ -3,6 +3,7 @@
 //! [`Check`] says when and how often, [`CheckKind`] what is asked; `http`, `steps`, `tls` and `program` are its parts,
 //! and `pattern` what an answer has to be like. `instead` is what an instance has in its service's place.
 
+mod brief;
 mod http;
 mod instead;
 mod pattern;

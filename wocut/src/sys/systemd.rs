@@ -4,41 +4,37 @@ use std::{convert::Infallible, future::pending};
 
 use sd_notify::NotifyState;
 
-/// Tells how the daemon is.
+/// Tells how this process is.
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("systemd does not listen: {error}");
     }
 }
 
-/// Services are attached, and the daemon does its work.
-pub(super) fn ready(services: usize) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&status(services))]);
+/// It does its work, as `status` says.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The configuration is read anew; [`ready`] says when that is over.
-pub(super) fn reloading() {
+/// What it does is set up anew; [`ready`] says when that is over.
+pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),
     }
 }
 
-/// The daemon ends.
-pub(super) fn stopping() {
+/// It ends.
+pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Says that the daemon is alive, twice as often as systemd wants to hear it.
-pub(super) async fn watchdog() -> Infallible {
+/// Says that it is alive, twice as often as systemd wants to hear it.
+pub async fn watchdog() -> Infallible {
     let Some(period) = sd_notify::watchdog_enabled() else { return pending().await };
     let mut every = tokio::time::interval(period / 2);
     loop {
         every.tick().await;
         tell(&[NotifyState::Watchdog]);
     }
-}
-
-fn status(services: usize) -> String {
-    format!("{services} service{} attached", if services == 1 { "" } else { "s" })
 }

@@ -1,0 +1,234 @@
+//! Starts a program on a port of its own, and waits until it serves.
+
+use std::{
+    ffi::{OsStr, OsString},
+    net::IpAddr,
+    os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use rustix::process::Signal;
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use crate::{
+    health::{self, Target},
+    model::{Check, InstanceSpec, Listen, ProcessId, Protocol},
+    sys::{
+        listen_events::ListenEvents,
+        listeners::{self, Listener},
+        pidfd::{identify, send},
+    },
+};
+
+/// How often it is looked whether it listens, where the kernel does not tell.
+const LOOK: Duration = Duration::from_millis(10);
+/// The same, where it does: of another namespace's port of that number it tells as well.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// From a check that failed to the next one.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What is started, and when it serves.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program and its arguments: `{port}` in them is the port.
+    pub command: Vec<OsString>,
+    /// What it has to listen for.
+    pub listen: Vec<Listen>,
+    /// What it has to pass, once.
+    pub check: Option<Check>,
+    /// How long that may take.
+    pub ready_timeout: Duration,
+}
+
+/// A program that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// It as a child.
+    pub child: Child,
+    /// It as a process.
+    pub process: ProcessId,
+    /// It as an instance, named by its port.
+    pub spec: InstanceSpec,
+    /// When it has to serve.
+    due: Instant,
+}
+
+impl Started {
+    /// Has it end, and returns its exit code.
+    pub async fn end(&mut self, kill_after: Duration) -> u8 {
+        // A child that is not reaped can be sent a signal, also when it has ended.
+        let _sent = send(self.process, Signal::TERM);
+        if timeout(kill_after, self.child.wait()).await.is_err() {
+            let _killed = self.child.start_kill();
+        }
+        self.child.wait().await.map_or(1, code)
+    }
+}
+
+/// Why a program did not come to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// It has ended.
+    #[error("it has ended by itself, with {0}")]
+    Ended(ExitStatus),
+    /// It has no socket.
+    #[error("nobody listens on port {0} after {time}", time = humantime::format_duration(*.1))]
+    NeverListened(u16, Duration),
+    /// It has one, and is not well.
+    #[error("its check failed for {time}: {0}", time = humantime::format_duration(*.1))]
+    Unwell(String, Duration),
+    /// It could not be looked at.
+    #[error(transparent)]
+    Unknown(#[from] anyhow::Error),
+}
+
+impl Launch {
+    /// Starts it, in a process group of its own, so that what a terminal sends comes once. `adorn` adds to the command.
+    pub fn start(&self, port: u16, adorn: impl FnOnce(&mut Command)) -> anyhow::Result<Started> {
+        let port = port.to_string();
+        let mut words = self.command.iter().map(|word| fill_in(word, &port));
+        let program = words.next().context("there is no command to start")?;
+        let mut command = Command::new(&program);
+        command
+            .args(words)
+            .env("PORT", &port)
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .process_group(0);
+        adorn(&mut command);
+        let child = command.spawn().with_context(|| format!("start {}", program.to_string_lossy()))?;
+        let pid = child.id().context("it has ended already")?;
+        // Nobody reaps it but this process, so its number is its own.
+        let process = identify(pid).ok_or_else(|| anyhow!("{} ended at once", program.to_string_lossy()))?;
+        let due = Instant::now() + self.ready_timeout;
+        Ok(Started { child, process, spec: port.parse()?, due })
+    }
+
+    /// Waits until it serves. Asked again, it goes on from there.
+    pub async fn ready(&self, started: &mut Started) -> Result<(), NotReady> {
+        let Started { child, spec, due, .. } = started;
+        tokio::select! {
+            biased;
+            ended = child.wait() => Err(match ended {
+                Ok(status) => NotReady::Ended(status),
+                Err(error) => NotReady::Unknown(error.into()),
+            }),
+            ready = self.serves(spec, *due) => ready,
+        }
+    }
+
+    async fn serves(&self, spec: &InstanceSpec, end: Instant) -> Result<(), NotReady> {
+        let never = |_| NotReady::NeverListened(spec.port, self.ready_timeout);
+        let address = timeout_at(end, self.listens(spec.port)).await.map_err(never)??;
+        let Some(check) = &self.check else { return Ok(()) };
+        let target = Target::of(check, spec, Some(address));
+        let mut failed = String::from("it was not asked");
+        loop {
+            match timeout_at(end, health::ask(check, &target)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(failure)) => failed = failure.to_string(),
+                Err(_) => {}
+            }
+            if timeout_at(end, sleep(ASK_AGAIN)).await.is_err() {
+                return Err(NotReady::Unwell(failed, self.ready_timeout));
+            }
+        }
+    }
+
+    /// Waits until there is a socket for everything that the service takes. Gives an address of it.
+    async fn listens(&self, port: u16) -> anyhow::Result<IpAddr> {
+        let takes = |protocol| self.listen.iter().any(|listen| listen.protocol == protocol);
+        let (tcp, udp) = (takes(Protocol::Tcp), takes(Protocol::Udp));
+        // No tracepoint tells of UDP sockets.
+        let events = if udp { None } else { ListenEvents::of(port).ok() };
+        loop {
+            let here = |all: Vec<Listener>| all.into_iter().find(|it| it.port == port && !it.bound_to_device);
+            let stream = if tcp { here(listeners::tcp()?) } else { None };
+            let datagrams = if udp { here(listeners::udp()?) } else { None };
+            if stream.is_some() == tcp && datagrams.is_some() == udp {
+                let found = stream.or(datagrams).context("a service takes TCP or UDP")?;
+                return Ok(found.reachable_at());
+            }
+            match &events {
+                None => sleep(LOOK).await,
+                Some(events) => tokio::select! {
+                    told = events.next() => told?,
+                    () = sleep(LOOK_AGAIN) => {}
+                },
+            }
+        }
+    }
+}
+
+/// The word with the port in the place of each `{port}`.
+fn fill_in(word: &OsStr, port: &str) -> OsString {
+    const PLACE: &[u8] = b"{port}";
+    let (mut filled, mut rest) = (Vec::new(), word.as_bytes());
+    while let Some(at) = rest.windows(PLACE.len()).position(|window| window == PLACE) {
+        filled.extend_from_slice(&rest[..at]);
+        filled.extend_from_slice(port.as_bytes());
+        rest = &rest[at + PLACE.len()..];
+    }
+    filled.extend_from_slice(rest);
+    OsStr::from_bytes(&filled).to_owned()
+}
+
+/// The exit code that a shell gives for it.
+pub fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, time::Duration};
+
+    use super::{Launch, NotReady, code, fill_in};
+
+    fn launch(script: &str) -> Launch {
+        Launch {
+            command: ["/bin/sh", "-c", script, "sh", "{port}"].map(OsString::from).into(),
+            listen: vec!["80/tcp".parse().unwrap()],
+            check: None,
+            ready_timeout: Duration::from_millis(300),
+        }
+    }
+
+    async fn outcome(script: &str) -> NotReady {
+        let launch = launch(script);
+        let mut started = launch.start(9, |_| {}).unwrap();
+        let outcome = launch.ready(&mut started).await.unwrap_err();
+        drop(started.child.kill().await);
+        outcome
+    }
+
+    #[test]
+    fn port_is_put_in_its_place() {
+        assert_eq!(fill_in("a{port}:{port}".as_ref(), "80"), "a80:80");
+        assert_eq!(fill_in("{por{port}".as_ref(), "80"), "{por80");
+    }
+
+    #[tokio::test]
+    async fn program_that_does_not_come_to_serve_is_told_apart() {
+        assert!(matches!(outcome("exit 3").await, NotReady::Ended(status) if code(status) == 3));
+        assert!(matches!(outcome("kill -9 $$").await, NotReady::Ended(status) if code(status) == 137));
+        assert!(matches!(outcome("exec sleep 60").await, NotReady::NeverListened(..)));
+        // Its port, as an argument and in its environment.
+        assert!(
+            matches!(outcome("[ $1 = $PORT ] && exit 7").await, NotReady::Ended(status) if code(status) == 7)
+        );
+    }
+
+    #[tokio::test]
+    async fn program_that_cannot_be_started_is_named() {
+        let mut launch = launch("");
+        launch.command = vec!["/nowhere/at-all".into()];
+        let error = launch.start(9, |_| {}).unwrap_err();
+        assert!(format!("{error:#}").contains("start /nowhere/at-all: No such file"), "{error:#}");
+    }
+}

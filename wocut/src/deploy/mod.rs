@@ -1,0 +1,17 @@
+//! What starts an instance, brings it into its service, and ends it: for `run` and `cluster`.
+//!
+//! [`ports`] finds a port, [`launch`] starts a program on it and waits until it serves, [`Post`] is its service: who
+//! comes into it and who leaves. [`see_off`] ends a process when its last connection is gone. [`run`] does all of it for
+//! one program at a time.
+//!
+//! Whoever is killed in the middle leaves processes that serve, each noted with its instance: the next one sees them
+//! off.
+
+pub mod launch;
+pub mod ports;
+mod post;
+pub mod run;
+mod see_off;
+
+pub use post::Post;
+pub use see_off::{Patience, see_off};

@@ -1,0 +1,253 @@
+//! One program at a time: the next generation takes the new connections, the last one keeps its own until they end.
+
+use std::{
+    future::{pending, poll_fn},
+    io,
+    rc::Rc,
+    task::Poll,
+};
+
+use anyhow::{Context as _, bail};
+use rustix::process::Signal;
+use tokio::{
+    process::Child,
+    signal::unix::{self, SignalKind},
+    task::{JoinSet, LocalSet},
+};
+
+use super::{
+    Patience, Post,
+    launch::{Launch, code},
+    see_off,
+};
+use crate::{
+    error::{NotAttached, one_line},
+    model::ProcessId,
+    sys::{pidfd, systemd},
+};
+
+/// What is run, and how it is replaced.
+#[derive(Debug)]
+pub struct Run {
+    /// Its service.
+    pub post: Post,
+    /// How an instance is started.
+    pub launch: Launch,
+    /// How long those before it may take to end.
+    pub patience: Patience,
+    /// Is told what happens, a line each.
+    pub say: fn(&str),
+}
+
+/// Runs until the program has ended, and returns its exit code.
+pub async fn run(run: Run) -> anyhow::Result<u8> {
+    let mut signals = Signals::listen().context("wait for signals")?;
+    let runner = Runner { run: run.into(), leavers: Vec::new(), leaving: JoinSet::new() };
+    LocalSet::new().run_until(runner.run(&mut signals)).await
+}
+
+/// Ends what is run under a name, and its service.
+pub async fn release(post: Post, patience: Patience) -> anyhow::Result<()> {
+    let processes = post.processes()?;
+    if processes.is_empty() {
+        bail!(NotAttached(format!("nothing runs as {}", post.name())));
+    }
+    post.retire(&processes)?;
+    // All at once: one after the other could take as many times as long.
+    let post = Rc::new(post);
+    let end = |process| {
+        let post = Rc::clone(&post);
+        async move { see_off(&post, process, patience).await }
+    };
+    let mut leaving: JoinSet<_> = JoinSet::new();
+    LocalSet::new()
+        .run_until(async {
+            for process in processes {
+                drop(leaving.spawn_local(end(process)));
+            }
+            while let Some(ended) = leaving.join_next().await {
+                ended.context("see a process off")??;
+            }
+            Ok(())
+        })
+        .await
+}
+
+struct Runner {
+    run: Rc<Run>,
+    /// Those who are being seen off, and what does that.
+    leavers: Vec<ProcessId>,
+    leaving: JoinSet<()>,
+}
+
+/// A generation that has come up, or what ended it before it had.
+enum Next {
+    Serves(Current),
+    Ended(u8),
+}
+
+/// The generation that gets new connections.
+struct Current {
+    child: Child,
+    process: ProcessId,
+}
+
+impl Runner {
+    async fn run(mut self, signals: &mut Signals) -> anyhow::Result<u8> {
+        let mut current = match self.next(signals, None).await? {
+            Next::Serves(first) => first,
+            Next::Ended(code) => return Ok(code),
+        };
+        self.serving(&current);
+        let ended = loop {
+            let signal = tokio::select! {
+                ended = current.child.wait() => break ended.context("wait for the program")?,
+                signal = signals.next() => signal,
+            };
+            if signal != Signal::HUP {
+                self.pass_on(signal, current.process);
+                continue;
+            }
+            systemd::reloading();
+            match self.next(signals, Some(&mut current)).await {
+                Ok(Next::Serves(next)) => {
+                    let Current { child, process } = std::mem::replace(&mut current, next);
+                    self.see_off(process, Some(child));
+                }
+                Ok(Next::Ended(_)) => {}
+                Err(error) => self.say(&format!("{}: the one before it serves on", one_line(&error))),
+            }
+            self.serving(&current);
+        };
+        systemd::stopping();
+        self.run.post.exit(&[current.process])?;
+        while self.leaving.join_next().await.is_some() {}
+        Ok(code(ended))
+    }
+
+    /// Starts a generation and brings it into the service, in the place of all before it. Signals that come meanwhile
+    /// go to the one that serves; where none does, to this one.
+    async fn next(
+        &mut self,
+        signals: &mut Signals,
+        mut current: Option<&mut Current>,
+    ) -> anyhow::Result<Next> {
+        let run = Rc::clone(&self.run);
+        let Run { post, launch, patience, .. } = &*run;
+        let name = post.name();
+        let spec = post.claim()?;
+        let mut started = launch.start(spec.port, |_| {}).inspect_err(|_| drop(post.give_back(&spec)))?;
+        loop {
+            tokio::select! {
+                ready = launch.ready(&mut started) => match ready {
+                    Ok(()) => break,
+                    Err(why) => {
+                        started.end(patience.kill_after).await;
+                        post.give_back(&spec)?;
+                        let what = format!("{name}: the program does not serve on port {spec}");
+                        return Err(anyhow::Error::new(why).context(what));
+                    }
+                },
+                ended = ended(&mut current) => {
+                    post.exit(&[ended])?;
+                    current = None;
+                }
+                signal = signals.next() => {
+                    self.pass_on(signal, current.as_ref().map_or(started.process, |current| current.process));
+                    if current.is_none() && ends(signal) {
+                        let code = started.end(patience.kill_after).await;
+                        post.give_back(&spec)?;
+                        return Ok(Next::Ended(code));
+                    }
+                }
+            }
+        }
+        let before = post.processes()?;
+        let done = match post.enter(&spec, started.process, &before) {
+            Ok(done) => done,
+            Err(error) => {
+                started.end(patience.kill_after).await;
+                post.give_back(&spec)?;
+                return Err(error);
+            }
+        };
+        done.notes.iter().chain(&done.warnings).for_each(|line| self.say(line));
+        self.say(&format!("{name}: {spec} serves, as process {}", started.process));
+        let own = current.map(|current| current.process);
+        for other in before {
+            if Some(other) != own && !self.leavers.contains(&other) {
+                self.see_off(other, None);
+            }
+        }
+        Ok(Next::Serves(Current { child: started.child, process: started.process }))
+    }
+
+    /// Sees to the end of one that gets no new connections.
+    fn see_off(&mut self, process: ProcessId, child: Option<Child>) {
+        self.leavers.push(process);
+        let run = Rc::clone(&self.run);
+        self.leaving.spawn_local(async move {
+            if let Err(error) = see_off(&run.post, process, run.patience).await {
+                (run.say)(&format!("process {process} was not ended: {}", one_line(&error)));
+            }
+            if let Some(mut child) = child {
+                // It is reaped.
+                let _status = child.wait().await;
+            }
+        });
+    }
+
+    /// Sends a signal to the program, and one that ends it to those before it too.
+    fn pass_on(&self, signal: Signal, process: ProcessId) {
+        let others = if ends(signal) { &self.leavers[..] } else { &[] };
+        for process in others.iter().chain([&process]) {
+            if let Err(error) = pidfd::send(*process, signal) {
+                self.say(&format!("process {process} was not sent a signal: {error}"));
+            }
+        }
+    }
+
+    fn serving(&self, current: &Current) {
+        systemd::ready(&format!("{} is process {}", self.run.post.name(), current.process));
+    }
+
+    fn say(&self, line: &str) {
+        (self.run.say)(line);
+    }
+}
+
+/// Whether a signal is meant to end a program.
+fn ends(signal: Signal) -> bool {
+    matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT)
+}
+
+/// Waits for the end of the generation that serves, if one does.
+async fn ended(current: &mut Option<&mut Current>) -> ProcessId {
+    match current {
+        None => pending().await,
+        Some(current) => {
+            let _status = current.child.wait().await;
+            current.process
+        }
+    }
+}
+
+/// Signals that are passed on, and the one that starts the next generation.
+struct Signals(Vec<(Signal, unix::Signal)>);
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let all = [Signal::HUP, Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2];
+        let listen = |kind: Signal| Ok((kind, unix::signal(SignalKind::from_raw(kind.as_raw()))?));
+        all.into_iter().map(listen).collect::<io::Result<_>>().map(Self)
+    }
+
+    async fn next(&mut self) -> Signal {
+        poll_fn(|context| {
+            let mut all = self.0.iter_mut();
+            let came = all.find_map(|(kind, came)| came.poll_recv(context).is_ready().then_some(*kind));
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
