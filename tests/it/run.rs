@@ -21,7 +21,7 @@ use wocut_tests::processes::{only_processes, processes, signal};
 use wocut_tests::requests::{Ends, Name, Requests, ask};
 use wocut_tests::rules::saved_rules;
 use wocut_tests::udp::{self, Flow};
-use wocut_tests::wait::{wait_for, wait_until};
+use wocut_tests::wait::wait_until;
 use wocut_tests::wrapper::Wrapper;
 
 const WEB: &str = "run web --listen 80/tcp";
@@ -37,14 +37,18 @@ fn deploy(host: &Host, arguments: &str, command: &[String]) -> (Wrapper, u16) {
     (wrapper, port)
 }
 
-/// Waits until one instance that is none of these takes the new connections, alone.
+/// Waits until one instance that is none of these takes the new connections, alone. What is wanted is written down before
+/// the kernel does it, and told after.
 #[track_caller]
 fn serves(host: &Host, wrapper: &mut Wrapper, before: &BTreeSet<u16>) -> u16 {
-    wait_for("the new instance serves", Duration::from_secs(30), || {
+    wait_until("systemd is told of the new instance", Duration::from_secs(30), || {
         check(!wrapper.has_ended(), || "the wrapper has ended".to_owned());
-        let ready = host.ready("web");
-        ready.first().copied().filter(|port| ready.len() == 1 && !before.contains(port))
-    })
+        wrapper.notifications.has("READY=1")
+    });
+    wrapper.notifications.forget();
+    let ready = host.ready("web");
+    check(ready.len() == 1 && ready.is_disjoint(before), || format!("{ready:?} serve, after {before:?}"));
+    ready.into_iter().next().must("have an instance")
 }
 
 /// Who takes a new connection.
@@ -258,10 +262,12 @@ fn killed_command_is_out_of_the_set_at_once(engine: Engine) {
     host.has_instances("web", &[port, killed]);
     signal(who(&host).id, Signal::KILL);
     wait_until("the killed one is out", Duration::from_secs(1), || !host.ready("web").contains(&killed));
-    assert_eq!(new.end(), Some(128 + Signal::KILL.as_raw()), "{}", new.log());
+    wait_until("it is no instance", Duration::from_secs(1), || host.instances("web").len() == 1);
     host.has_instances("web", &[port]);
+    // Its wrapper has the old one end in good order.
     begun.finish().must("have a request answered");
     assert_eq!(old.end(), Some(0), "{}", old.log());
+    assert_eq!(new.end(), Some(128 + Signal::KILL.as_raw()), "{}", new.log());
     host.has_only(&rules);
 }
 
