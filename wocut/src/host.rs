@@ -23,7 +23,7 @@ use crate::{
     error::{FallsShort, NotAttached, one_line},
     model::{EngineChoice, EngineKind, Name, Service, Wanted},
     plan::{Change, ChangeError},
-    sys::{lock::DirLock, netns::Netns, pidfd::identify, reserved_ports},
+    sys::{lock::DirLock, netns::Netns, pidfd::lives, reserved_ports},
 };
 
 /// Where the state files are, one a network namespace.
@@ -135,7 +135,7 @@ impl Host {
             self.reach(&before, before.clone()).context("finish what an interrupted command began")?;
             before = self.wanted()?;
         }
-        before.claims.retain(|_, by| identify(by.pid) == Some(*by));
+        before.claims.retain(|_, by| lives(*by));
         let mut after = before.clone();
         let proposal = change(self, &before).map_err(|error| self.unclaim(&before, error))?;
         let Proposal { change, warnings: found, notes } = proposal.into();

@@ -10,7 +10,7 @@ use crate::{
     model::{Definition, EngineChoice, InstanceSpec, Name, ProcessId, Wanted},
     plan::{Change, Entry},
     propose::{self, Terms},
-    sys::pidfd::identify,
+    sys::pidfd::{identify, lives},
 };
 
 /// A service of processes, as it is to be.
@@ -126,5 +126,5 @@ impl Post {
 fn processes(wanted: &Wanted, name: &Name) -> (Vec<ProcessId>, Vec<ProcessId>) {
     let instances = wanted.services.get(name).into_iter().flat_map(|service| &service.instances);
     let all = instances.filter_map(|instance| instance.process);
-    all.partition(|process| identify(process.pid) == Some(*process))
+    all.partition(|process| lives(*process))
 }

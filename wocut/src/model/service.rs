@@ -62,6 +62,11 @@ impl Service {
         self.instances.iter().find(|instance| instance.spec.name == *name)
     }
 
+    /// Whether `run` or `cluster` starts and ends its instances.
+    pub fn is_of_processes(&self) -> bool {
+        self.instances.iter().any(|instance| instance.process.is_some())
+    }
+
     /// The check that holds for one of its instances.
     pub fn check_of<'s>(&'s self, instance: &'s Instance) -> Option<&'s Check> {
         CheckOverride::held(instance.check.as_ref(), self.check.as_ref())

@@ -57,14 +57,21 @@ pub(super) fn apply(
     wanted: &mut Wanted,
 ) -> Result<String, ChangeError> {
     let names: BTreeSet<Name> = services.iter().map(|service| service.definition.name.clone()).collect();
-    let others: Vec<Name> = wanted.services.keys().filter(|name| !names.contains(*name)).cloned().collect();
+    let (staffed, others): (Vec<_>, Vec<_>) = wanted
+        .services
+        .iter()
+        .filter(|(name, _)| !names.contains(*name))
+        .partition(|(_, it)| it.is_of_processes());
+    let [staffed, others] =
+        [staffed, others].map(|all| all.into_iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
     if prune {
-        wanted.services.retain(|name, _| names.contains(name));
+        wanted.services.retain(|name, _| !others.contains(name));
     }
     let mut lines = Vec::new();
     let mut changed = BTreeSet::new();
     for service in services {
         let name = service.definition.name.clone();
+        expect_same_processes(&service.definition, wanted)?;
         let said = put(service, wanted).map_err(|error| of(&name, error))?;
         lines.push(format!("{name}: {}", said.as_deref().unwrap_or("as wanted")));
         changed.extend(said.map(|_| name));
@@ -74,7 +81,23 @@ pub(super) fn apply(
     }
     let fate = if prune { "detached" } else { "left as it is: no file has it" };
     lines.extend(others.iter().map(|name| format!("{name}: {fate}")));
+    lines.extend(
+        staffed.iter().map(|name| format!("{name}: left as it is: its instances are started by wocut")),
+    );
     Ok(if lines.is_empty() { "nothing is wanted and nothing is attached".into() } else { lines.join("\n") })
+}
+
+/// Instances that `run` and `cluster` start are theirs to bring and to take.
+fn expect_same_processes(definition: &Definition, wanted: &Wanted) -> Result<(), ChangeError> {
+    let name = &definition.name;
+    let Some(old) = wanted.services.get(name).filter(|old| old.is_of_processes()) else { return Ok(()) };
+    let (before, after): (BTreeSet<_>, BTreeSet<_>) =
+        (specs(old).map(place).collect(), definition.instances.iter().map(|it| place(&it.spec)).collect());
+    if before == after {
+        return Ok(());
+    }
+    let what = format!("service `{name}` has instances that `wocut run` or `wocut cluster` started");
+    Err(ChangeError::Conflict { what, forceable: false })
 }
 
 /// An error that names the service: of many, it is not known which one it is about.

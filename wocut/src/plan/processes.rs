@@ -149,6 +149,27 @@ mod tests {
     }
 
     #[test]
+    fn files_neither_take_its_instances_nor_prune_it() {
+        let mut wanted = Wanted::empty(None);
+        entry(40400, &[], &[]).apply(&mut wanted).unwrap();
+        let before = wanted.clone();
+        let web: Name = "web".parse().unwrap();
+        let mut same = Definition::of(&web, &wanted.services[&web]);
+        let apply = |services: Vec<Definition>, wanted: &mut Wanted| {
+            let services = services.into_iter().map(Into::into).collect();
+            Change::Apply { services, prune: true }.apply(wanted)
+        };
+        apply(Vec::new(), &mut wanted).unwrap();
+        apply(vec![same.clone()], &mut wanted).unwrap();
+        assert_eq!(wanted, before);
+        same.instances.clear();
+        let refused = apply(vec![same], &mut wanted);
+        assert!(matches!(refused, Err(ChangeError::Conflict { .. })), "{refused:?}");
+        // They are not there after a boot.
+        assert_eq!(crate::config::export(&before), "");
+    }
+
+    #[test]
     fn service_that_was_attached_by_hand_is_left_alone() {
         let mut wanted = Wanted::empty(None);
         entry(40400, &[], &[]).apply(&mut wanted).unwrap();

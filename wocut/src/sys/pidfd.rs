@@ -10,14 +10,23 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::model::ProcessId;
 
-/// The process that has this number now. `None`: there is none, or it is about to be reaped.
+/// The process that has this number now, also when it has ended and is not reaped.
 pub fn identify(pid: u32) -> Option<ProcessId> {
+    look(pid).map(|(process, _)| process)
+}
+
+/// Whether that process has not ended.
+pub fn lives(process: ProcessId) -> bool {
+    look(process.pid).is_some_and(|(now, lives)| now == process && lives)
+}
+
+fn look(pid: u32) -> Option<(ProcessId, bool)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in brackets, and may have any character.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     let started = fields.nth(18)?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(ProcessId { pid, started })
+    Some((ProcessId { pid, started }, !matches!(state, "Z" | "X")))
 }
 
 /// Sends a signal to that process, if it has not ended.
@@ -25,7 +34,7 @@ pub fn send(process: ProcessId, signal: Signal) -> io::Result<()> {
     let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
     let sent = pidfd_open(pid, PidfdFlags::empty()).and_then(|opened| {
         // From here on the number is its own.
-        if identify(process.pid) == Some(process) { pidfd_send_signal(opened, signal) } else { Ok(()) }
+        if lives(process) { pidfd_send_signal(opened, signal) } else { Ok(()) }
     });
     match sent {
         Err(Errno::SRCH) => Ok(()),
@@ -50,7 +59,7 @@ impl Pidfd {
         let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
         match Self::open(pid) {
             // From here on the number is its own.
-            Ok(opened) => Ok((identify(process.pid) == Some(process)).then_some(opened)),
+            Ok(opened) => Ok(lives(process).then_some(opened)),
             Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(None),
             Err(error) => Err(error),
         }
@@ -68,7 +77,7 @@ mod tests {
 
     use rustix::process::{Pid, Signal};
 
-    use super::{Pidfd, ProcessId, identify, send};
+    use super::{Pidfd, ProcessId, identify, lives, send};
 
     #[tokio::test]
     async fn process_of_the_same_number_is_another_one() {
@@ -79,7 +88,7 @@ mod tests {
         let pidfd = Pidfd::of(process).unwrap().unwrap();
         send(process, Signal::KILL).unwrap();
         pidfd.ended().await.unwrap();
-        assert_eq!(identify(process.pid), None);
+        assert!(identify(process.pid) == Some(process) && !lives(process));
         child.wait().unwrap();
         assert!(Pidfd::of(process).unwrap().is_none());
         send(process, Signal::KILL).unwrap();

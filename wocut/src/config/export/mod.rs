@@ -9,10 +9,11 @@ use crate::model::{Admin, EngineKind, Instance, InstanceSpec, Name, Options, Ser
 /// Characters that a line may have before its list goes down the page.
 const WIDTH: usize = 100;
 
-/// TOML of every service. What is as `attach` has it is left out.
+/// TOML of every service, but for those whose instances `run` or `cluster` starts. What is as `attach` has it is left
+/// out.
 pub fn export(wanted: &Wanted) -> String {
-    let services: Vec<String> = wanted.services.iter().map(|(name, it)| service(name, it)).collect();
-    services.join("\n")
+    let lasting = wanted.services.iter().filter(|(_, service)| !service.is_of_processes());
+    lasting.map(|(name, it)| service(name, it)).collect::<Vec<_>>().join("\n")
 }
 
 fn service(name: &Name, service: &Service) -> String {
