@@ -2,16 +2,25 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::process::Signal;
+use wocut_tests::commands::Commands;
 use wocut_tests::daemon::{Daemon, Listen};
+use wocut_tests::figures::note;
 use wocut_tests::held::{Held, silent};
 use wocut_tests::host::SERVICE;
 use wocut_tests::lan::{Family, Lan};
 use wocut_tests::load::{Load, burst};
+use wocut_tests::must::Must as _;
 use wocut_tests::need;
 use wocut_tests::need::tool;
+use wocut_tests::netns::Netns;
+use wocut_tests::processes::{processes, signal};
+use wocut_tests::requests::{Ends, Requests, ask};
 use wocut_tests::sockets::{AcceptQueue, accept_queue};
 use wocut_tests::stats::{LEAST_P, p_value};
+use wocut_tests::wait::wait_until;
 
 #[test]
 fn clients_and_daemons_see_each_other() {
@@ -107,4 +116,61 @@ fn chi_square_agrees_with_the_tables() {
     assert!((fair - 0.2059).abs() < 0.0001, "{fair}");
     assert!(p_value(&[(1, 600), (2, 400)].into(), &shares) < LEAST_P);
     assert!(p_value(&[(1, 500), (2, 500), (3, 1)].into(), &shares) < LEAST_P);
+}
+
+#[test]
+fn servers_finish_what_they_have_begun_when_they_are_told_to_end() {
+    need!(tool("node"));
+    need!(tool("nginx"));
+    let (lan, commands) = (Lan::new(), Commands::new());
+    for command in [commands.python("v1"), commands.node("v1"), commands.nginx()] {
+        let words = command.iter().map(|word| word.replace("{port}", "80")).collect::<Vec<_>>();
+        let daemon = Daemon::start(lan.server.command(&words[0]).args(&words[1..]).env("PORT", "80"));
+        wait_until("it listens", Duration::from_secs(10), || accept_queue(&lan.server, SERVICE).is_some());
+        let load = Requests::remote(&lan, 500);
+        load.go_on(2000);
+        let sum = load.stop();
+        note(format_args!("{command:?}: {sum}"));
+        assert_eq!(sum.no_failure().ports(), [SERVICE]);
+        drop(daemon);
+        assert_eq!(processes(&lan.server).len(), 0);
+    }
+}
+
+#[test]
+fn request_that_has_begun_is_answered_after_the_end_was_asked_for() {
+    let (lan, commands) = (Lan::new(), Commands::new());
+    let command = commands.python("v1");
+    let daemon = Daemon::start(lan.server.command(&command[0]).args(&command[1..]).env("PORT", "80"));
+    wait_until("it listens", Duration::from_secs(10), || accept_queue(&lan.server, SERVICE).is_some());
+    let begun = Ends::near(&lan).begin(&lan.client);
+    assert_eq!(begun.name, ask(&lan.client, Ends::near(&lan), "/", 1)[0]);
+    assert_eq!((begun.name.port, begun.name.id), (SERVICE, daemon.id()));
+    signal(daemon.id(), Signal::TERM);
+    wait_until("it does not listen", Duration::from_secs(5), || accept_queue(&lan.server, SERVICE).is_none());
+    assert!(lan.client.run(|| Ends::near(&lan).get("/")).is_err());
+    let name = begun.name.clone();
+    assert_eq!(begun.finish().must("have a request answered"), name);
+}
+
+#[test]
+fn failed_requests_are_counted_by_their_reason() {
+    let (lan, commands) = (Lan::new(), Commands::new());
+    let command = commands.python("v1");
+    let daemon = Daemon::start(lan.server.command(&command[0]).args(&command[1..]).env("PORT", "80"));
+    wait_until("it listens", Duration::from_secs(10), || accept_queue(&lan.server, SERVICE).is_some());
+    let load = Requests::remote(&lan, 20);
+    daemon.kill();
+    load.go_on(1000);
+    let sum = load.stop();
+    assert!(sum.failed() > 900 && sum.to_string().contains("connect: Connection refused"), "{sum}");
+}
+
+#[test]
+fn namespace_takes_its_processes_with_it() {
+    let netns = Netns::new("left");
+    let mut left = netns.command("sleep").arg("1h").spawn().must("start a process");
+    wait_until("it is there", Duration::from_secs(5), || processes(&netns).contains_key(&left.id()));
+    drop(netns);
+    assert!(left.wait().must("wait for the process").code().is_none());
 }

@@ -21,14 +21,19 @@ impl<'a> Crowd<'a> {
         for (family, prefix, network) in
             [(Family::V4, "-4", "10.3.0.0/16"), (Family::V6, "-6", "fd00:3::/48")]
         {
-            lan.client.ip(&format!("{prefix} route add local {network} dev lo"));
-            lan.server.ip(&format!("{prefix} route add {network} via {}", lan.client_address(family)));
+            lan.client.ip(&format!("{prefix} route replace local {network} dev lo"));
+            lan.server.ip(&format!("{prefix} route replace {network} via {}", lan.client_address(family)));
             // For an address that no interface has, the kernel asks for its neighbours only when the link is long up.
             let refused = lan.client.run(|| meet(lan.at(family, 9)));
             check(refused.is_err(), || "the discard port answered".to_owned());
         }
         lan.client.set("ipv6/ip_nonlocal_bind", "1");
         Self(lan)
+    }
+
+    /// The address of one of the clients.
+    pub fn address(&self, family: Family, client: u16) -> IpAddr {
+        address(family, client)
     }
 
     /// Each of the clients connects to a port of the server: the instances that answered.

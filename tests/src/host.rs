@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::lan::{Family, Lan};
 use crate::load::{Load, burst};
 use crate::must::{Must as _, check};
-use crate::rules::add_foreign_rules;
+use crate::rules::{add_foreign_rules, saved_rules};
 use crate::tally::Tally;
 use crate::watch::Watched;
 use crate::wocut::{self, Outcome, Running};
@@ -119,6 +119,26 @@ impl Host {
         instances.iter().map(named).collect()
     }
 
+    /// The ports of the instances that new connections go to; none where there is no such service.
+    pub fn ready(&self, name: &str) -> BTreeSet<u16> {
+        let status = self.wocut(&format!("status {name} --json"));
+        let status: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
+        let instances = status["services"][0]["instances"].as_array().cloned().unwrap_or_default();
+        let is_ready = |instance: &&Value| instance["admin"] == "ready";
+        let port = |instance: &Value| instance["port"].as_u64().and_then(|port| port.try_into().ok());
+        instances.iter().filter(is_ready).filter_map(port).collect()
+    }
+
+    /// Fails the test if anything of wocut's is left: state, pins, or rules beside those that were there before.
+    #[track_caller]
+    pub fn has_only(&self, rules: &str) {
+        let (pins, state) = (self.lan.server.pins(), self.lan.server.state());
+        check(!pins.exists(), || format!("{} is left", pins.display()));
+        check(!state.exists(), || format!("{} is left", state.display()));
+        let left = saved_rules(self);
+        check(left == rules, || format!("other rules are left:\n{left}\nand not\n{rules}"));
+    }
+
     /// Connections from the client to the service.
     pub fn burst(&self, family: Family, connections: u64) -> Tally {
         let tally = burst(&self.lan.client, self.lan.at(family, SERVICE), connections);
@@ -152,7 +172,7 @@ impl Host {
         check(found.keys().eq(&wanted), || format!("not {wanted:?} but {found:?}"));
     }
 
-    /// `wocut`, for [`Serve`](crate::serve::Serve) to give arguments to.
+    /// `wocut`, for [`Serve`](crate::serve::Serve) and [`Wrapper`](crate::wrapper::Wrapper) to give arguments to.
     pub(crate) fn serve_command(&self) -> Command {
         self.command(&[])
     }

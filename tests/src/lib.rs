@@ -6,9 +6,10 @@
 //! A test reads from the outside in: a [`host::Host`] is a [`lan::Lan`] and an [`engine::Engine`]; daemons
 //! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command, for a [`user::User`] who is not root as well; [`client`], [`load`] and [`held`] connect, [`udp`]
 //! sends datagrams, a [`crowd::Crowd`] has many addresses; [`rival`] is what else is on the host; [`tally`] and [`stats`]
-//! judge what came back.
+//! judge what came back. A [`wrapper::Wrapper`] starts one of the [`commands`], and [`requests`] asks those.
 
 pub mod client;
+pub mod commands;
 pub mod crowd;
 pub mod daemon;
 pub mod emulated;
@@ -24,8 +25,11 @@ pub mod load;
 pub mod must;
 pub mod need;
 pub mod netns;
+pub mod notifications;
 pub mod pins;
+pub mod processes;
 pub mod random;
+pub mod requests;
 pub mod rival;
 pub mod rules;
 pub mod serve;
@@ -39,3 +43,4 @@ pub mod user;
 pub mod wait;
 pub mod watch;
 pub mod wocut;
+pub mod wrapper;

@@ -11,12 +11,13 @@ use std::thread;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::must::Must as _;
+use crate::processes::end_all;
 use crate::tool::ip;
 
 const FOLDER: &str = "/run/netns";
 const PREFIX: &str = "wocut-test-";
 
-/// A named network namespace; dropping it deletes it with everything that wocut keeps for it.
+/// A named network namespace; dropping it deletes it with everything that wocut keeps for it, and ends what runs in it.
 #[derive(Debug)]
 pub struct Netns {
     name: String,
@@ -135,6 +136,7 @@ fn enter(netns: &File) {
 
 impl Drop for Netns {
     fn drop(&mut self) {
+        end_all(self);
         self.forget_wocut();
         drop(Command::new("ip").args(["netns", "delete", &self.name]).status());
     }

@@ -1,7 +1,6 @@
 //! A running `wocut serve`.
 
 use std::fs::{self, File};
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::host::{Host, words};
 use crate::must::{Must as _, check};
+use crate::notifications::Notifications;
 use crate::tool::output;
 use crate::wait::{wait_for, wait_until};
 
@@ -71,7 +71,7 @@ pub struct Serve {
     child: Option<Child>,
     folder: TempDir,
     /// What systemd would listen on.
-    notifications: UnixDatagram,
+    notifications: Notifications,
 }
 
 impl Serve {
@@ -79,8 +79,7 @@ impl Serve {
     pub fn start(host: &Host, config: &str, arguments: &str) -> Self {
         let folder = tempfile::tempdir().must("make a folder for wocut serve");
         fs::create_dir(folder.path().join("config")).must("make a folder for the configuration");
-        let notifications = UnixDatagram::bind(folder.path().join("notify")).must("listen for notifications");
-        notifications.set_nonblocking(true).must("listen for notifications");
+        let notifications = Notifications::listen(folder.path());
         let mut serve = Self { child: None, folder, notifications };
         serve.write(config);
         serve.again(host, arguments);
@@ -94,18 +93,17 @@ impl Serve {
         command.arg("serve").arg("--config").arg(self.path("config")).args(words(arguments));
         command.arg("--socket").arg(self.path("api.sock"));
         command
-            .env("NOTIFY_SOCKET", self.path("notify"))
+            .env("NOTIFY_SOCKET", self.notifications.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        self.notifications.forget();
         self.child = Some(command.spawn().must("start wocut serve"));
-        let mut told = [0; 4096];
         wait_until("wocut serve is ready", Duration::from_secs(20), || {
             let ended =
                 self.child.as_mut().is_some_and(|it| it.try_wait().must("look at wocut serve").is_some());
             check(!ended, || format!("wocut serve has ended: {}", self.log()));
-            let length = self.notifications.recv(&mut told).unwrap_or_default();
-            told[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
+            self.notifications.has("READY=1")
         });
     }
 

@@ -41,6 +41,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("ethtool", "ethtool", "network cards that sum up and cut packets, or do not"),
     Program::new("openvpn", "openvpn", "UDP servers of one thread, and clients that keep their session"),
     Program::new("dnsmasq", "dnsmasq-base", "DNS servers"),
+    Program::new("node", "nodejs", "servers of one thread"),
     Program::new("go", "golang-go", "servers that listen with MPTCP"),
     Program::new("promtool", "prometheus", "looks at metrics and alerts as Prometheus does"),
     Program::new("haproxy", "haproxy", "a daemon to balance, and one to compare with"),

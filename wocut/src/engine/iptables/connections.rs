@@ -43,6 +43,14 @@ pub(super) fn kill(service: &Service, others: &[&Service]) -> anyhow::Result<usi
 }
 
 fn open(service: &Service, others: &[&Service]) -> anyhow::Result<Vec<Open>> {
+    let sockets = connections::open(None)?;
+    let is_instances =
+        |found: &Connection| service.instances.iter().any(|instance| answers(instance, found.local));
+    let has_udp = service.listen.iter().any(|listen| listen.protocol == Protocol::Udp);
+    // Conntrack remembers connections for minutes, and a busy host has very many of them.
+    if !has_udp && !sockets.iter().any(is_instances) {
+        return Ok(Vec::new());
+    }
     let ports: BTreeSet<u16> = service.listen.iter().map(|listen| listen.port).collect();
     let mut flows = Vec::new();
     for family in Family::ALL {
@@ -54,10 +62,6 @@ fn open(service: &Service, others: &[&Service]) -> anyhow::Result<Vec<Open>> {
             // An address of another service goes before every address of this one.
             && (is_named(service, flow) || !others.iter().any(|other| is_named(other, flow)))
     });
-    if flows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let sockets = connections::open(None)?;
     let mut sockets: BTreeMap<_, _> =
         sockets.into_iter().map(|found| ((found.local, found.peer), found)).collect();
     let mut with_socket = |flow: Flow| match (flow.protocol, sockets.remove(&(flow.instance, flow.peer))) {

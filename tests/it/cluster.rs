@@ -1,0 +1,366 @@
+//! `wocut cluster`: as many workers as are wanted, whatever becomes of them.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use wocut_tests::commands::Commands;
+use wocut_tests::crowd::Crowd;
+use wocut_tests::emulated::limit;
+use wocut_tests::engine::Engine;
+use wocut_tests::engines;
+use wocut_tests::figures::note;
+use wocut_tests::host::{Host, SERVICE};
+use wocut_tests::lan::Family;
+use wocut_tests::must::{Must as _, check};
+use wocut_tests::need;
+use wocut_tests::need::tool;
+use wocut_tests::processes::{only_processes, processes, signal};
+use wocut_tests::random::Random;
+use wocut_tests::requests::{Ends, Name, Requests, ask};
+use wocut_tests::rules::saved_rules;
+use wocut_tests::wait::wait_until;
+use wocut_tests::wrapper::Wrapper;
+
+/// How long workers have to start, or to be replaced.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A worker, as its master sees it.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Worker {
+    index: u64,
+    port: u64,
+    id: u32,
+    generation: u64,
+}
+
+/// The workers that serve; none where there is no cluster.
+fn serving(host: &Host) -> Vec<Worker> {
+    let status = host.wocut("cluster status web --json");
+    let status: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
+    let workers = status["workers"].as_array().cloned().unwrap_or_default();
+    let number = |worker: &Value, field: &str| worker[field].as_u64().must(field);
+    let read = |worker: &Value| Worker {
+        index: number(worker, "index"),
+        port: number(worker, "port"),
+        id: number(worker, "pid").try_into().must("read a process"),
+        generation: number(worker, "generation"),
+    };
+    workers.iter().filter(|worker| worker["state"] == "serving").map(read).collect()
+}
+
+/// Waits until so many workers serve, none of which is one of these.
+#[track_caller]
+fn serve_anew(host: &Host, count: usize, before: &[Worker]) -> Vec<Worker> {
+    let old: BTreeSet<u32> = before.iter().map(|worker| worker.id).collect();
+    let mut found = Vec::new();
+    wait_until(&format!("{count} workers serve"), PATIENCE, || {
+        found = serving(host);
+        found.len() == count && found.iter().all(|worker| !old.contains(&worker.id))
+    });
+    found
+}
+
+/// Starts a cluster and waits until all its workers serve.
+#[track_caller]
+fn start(host: &Host, arguments: &str, count: usize, command: &[String]) -> Wrapper {
+    let arguments = format!("cluster web --listen 80/tcp -n {count} {arguments}");
+    let master = Wrapper::start(host, &arguments, command);
+    serve_anew(host, count, &[]);
+    master
+}
+
+/// Ends the cluster: nothing of it is left.
+#[track_caller]
+fn stop(host: &Host, master: &mut Wrapper, rules: &str) {
+    host.wocut("cluster stop web").ok();
+    assert_eq!(master.end(), Some(0), "{}", master.log());
+    only_processes(&host.lan.server, &[]);
+    host.has_only(rules);
+}
+
+/// Who takes so many connections.
+#[track_caller]
+fn who(host: &Host, connections: usize) -> BTreeSet<Name> {
+    ask(&host.lan.client, Ends::near(&host.lan), "/", connections).into_iter().collect()
+}
+
+/// Runs a command, and looks on: at no moment do fewer workers serve.
+#[track_caller]
+fn never_below(host: &Host, least: usize, command: &str) {
+    let mut running = host.start(command);
+    while !running.has_ended() {
+        let (serving, ready) = (serving(host), host.ready("web"));
+        check(serving.len() >= least && ready.len() >= least, || format!("{serving:?} serve, {ready:?}"));
+    }
+    assert_eq!(running.wait(), Some(0), "{command}");
+}
+
+engines! { every_worker_has_a_number_and_a_port_of_its_own: ebpf nft }
+fn every_worker_has_a_number_and_a_port_of_its_own(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "--policy round-robin", 4, &commands.python("v{port}"));
+    let found = who(&host, 100);
+    let names = |one: fn(&Name) -> u64| found.iter().map(one).collect::<BTreeSet<_>>();
+    let workers = serving(&host);
+    let shown = |one: fn(&Worker) -> u64| workers.iter().map(one).collect::<BTreeSet<_>>();
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(shown(|worker| worker.index), (0..4).collect());
+    assert_eq!(names(|name| name.worker.must("have a number").into()), shown(|worker| worker.index));
+    assert_eq!(names(|name| name.port.into()), shown(|worker| worker.port));
+    assert_eq!(names(|name| name.id.into()), shown(|worker| worker.id.into()));
+    assert!(found.iter().all(|name| name.version == format!("v{}", name.port)), "{found:?}");
+    assert!(workers.iter().all(|worker| (40400..=40499).contains(&worker.port)), "{workers:?}");
+    stop(&host, &mut master, &rules);
+}
+
+engines! { worker_that_ends_is_started_again: ebpf nft }
+fn worker_that_ends_is_started_again(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "", 3, &commands.python("v1"));
+    for path in ["/exit/0", "/exit/7"] {
+        let before = serving(&host);
+        let ended = ask(&host.lan.client, Ends::near(&host.lan), path, 1).remove(0);
+        let mut after = Vec::new();
+        wait_until("another serves in its place", PATIENCE, || {
+            after = serving(&host);
+            after.len() == 3 && after.iter().all(|worker| worker.id != ended.id)
+        });
+        let numbers = |workers: &[Worker]| workers.iter().map(|worker| worker.index).collect::<BTreeSet<_>>();
+        assert_eq!(numbers(&after), numbers(&before));
+        let others = before.iter().filter(|worker| worker.id != ended.id);
+        assert!(others.clone().count() == 2 && others.clone().all(|worker| after.contains(worker)));
+        assert!(who(&host, 100).iter().all(|name| name.id != ended.id));
+    }
+    stop(&host, &mut master, &rules);
+}
+
+engines! { reload_loses_no_request_and_one_worker_at_a_time: ebpf nft }
+fn reload_loses_no_request_and_one_worker_at_a_time(engine: Engine) {
+    need!(tool("node"));
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "", 4, &commands.node("v1"));
+    let load = Requests::remote(&host.lan, 500);
+    let first = serving(&host);
+    never_below(&host, 3, "cluster reload web");
+    let second = serve_anew(&host, 4, &first);
+    assert!(second.iter().all(|worker| worker.generation > first[0].generation), "{first:?} {second:?}");
+    master.signal(Signal::HUP);
+    let third = serve_anew(&host, 4, &second);
+    load.go_on(500);
+    load.stop().no_failure();
+    let ids = [master.id()].into_iter().chain(third.iter().map(|worker| worker.id)).collect::<Vec<_>>();
+    only_processes(&host.lan.server, &ids);
+    stop(&host, &mut master, &rules);
+}
+
+engines! { number_of_workers_changes_under_load_and_no_request_is_lost: ebpf nft }
+fn number_of_workers_changes_under_load_and_no_request_is_lost(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "", 8, &commands.python("v1"));
+    let load = Requests::remote(&host.lan, 100);
+    for count in [2, 16] {
+        let before = serving(&host);
+        host.wocut(&format!("cluster scale {count} web")).ok();
+        let after = serving(&host);
+        let kept = before.iter().filter(|worker| after.contains(worker)).count();
+        assert_eq!((after.len(), kept), (count, count.min(before.len())), "{before:?} {after:?}");
+        only_processes(
+            &host.lan.server,
+            &[master.id()].into_iter().chain(after.iter().map(|worker| worker.id)).collect::<Vec<_>>(),
+        );
+        load.go_on(500);
+    }
+    load.stop().no_failure();
+    assert_eq!(who(&host, 400).len(), 16);
+    stop(&host, &mut master, &rules);
+}
+
+engines! { sticky_client_stays_with_its_worker: ebpf nft }
+fn sticky_client_stays_with_its_worker(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "--policy sticky", 4, &commands.python("v1"));
+    assert_eq!(who(&host, 100).len(), 1);
+    let crowd = Crowd::behind(&host.lan);
+    let worker_of = |client: u16| {
+        let own = Some(crowd.address(Family::V4, client));
+        let ends = Ends { own, to: host.lan.at(Family::V4, SERVICE) };
+        let names: BTreeSet<Name> = ask(&host.lan.client, ends, "/", 5).into_iter().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        names.into_iter().next()
+    };
+    assert!((0..40).map(worker_of).collect::<BTreeSet<_>>().len() > 1);
+    stop(&host, &mut master, &rules);
+}
+
+engines! { long_request_lives_through_a_reload: ebpf nft }
+fn long_request_lives_through_a_reload(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "", 3, &commands.python("v1"));
+    let begun = Ends::near(&host.lan).begin(&host.lan.client);
+    let before = serving(&host);
+    master.signal(Signal::HUP);
+    serve_anew(&host, 3, &before);
+    assert!(who(&host, 50).iter().all(|name| before.iter().all(|worker| worker.id != name.id)));
+    let name = begun.name.clone();
+    assert_eq!(begun.finish().must("have a long request answered"), name);
+    wait_until("the retired worker ends", PATIENCE, || processes(&host.lan.server).len() == 4);
+    stop(&host, &mut master, &rules);
+}
+
+engines! { retired_worker_is_killed_when_told_and_when_its_time_is_over: ebpf nft }
+fn retired_worker_is_killed_when_told_and_when_its_time_is_over(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    for timeout in ["60s", "500ms"] {
+        let mut master = start(&host, &format!("--retire-timeout {timeout}"), 2, &commands.python("v1"));
+        let begun = Ends::near(&host.lan).begin(&host.lan.client);
+        let before = serving(&host);
+        master.signal(Signal::HUP);
+        let after = serve_anew(&host, 2, &before);
+        if timeout == "60s" {
+            assert!(processes(&host.lan.server).contains_key(&begun.name.id));
+            master.signal(Signal::USR1);
+        }
+        only_processes(&host.lan.server, &[master.id(), after[0].id, after[1].id]);
+        assert!(begun.finish().is_err());
+        stop(&host, &mut master, &rules);
+    }
+}
+
+engines! { worker_that_leaks_is_replaced_and_no_request_is_lost: ebpf nft }
+fn worker_that_leaks_is_replaced_and_no_request_is_lost(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "--memory 64M --retire-nice 1", 2, &commands.python("v1"));
+    let load = Requests::remote(&host.lan, 16);
+    let before = serving(&host);
+    let leaks = |name: &Name| before[0].id == name.id;
+    let ask_leaker =
+        || ask(&host.lan.client, Ends::near(&host.lan), "/leak", 1).iter().filter(|one| leaks(one)).count();
+    let mut megabytes = 0;
+    wait_until("a worker leaks", PATIENCE, || {
+        megabytes += 10 * ask_leaker();
+        megabytes >= 80 || serving(&host).iter().all(|worker| worker.id != before[0].id)
+    });
+    wait_until("it is replaced", PATIENCE, || {
+        let now = serving(&host);
+        now.len() == 2 && now.iter().all(|worker| worker.id != before[0].id)
+    });
+    load.go_on(200);
+    load.stop().no_failure();
+    wait_until("it ends", PATIENCE, || !processes(&host.lan.server).contains_key(&before[0].id));
+    stop(&host, &mut master, &rules);
+}
+
+engines! { worker_that_hangs_is_taken_out_by_its_watchdog: ebpf nft }
+fn worker_that_hangs_is_taken_out_by_its_watchdog(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "--watchdog 2s", 3, &commands.python("v1 watchdog"));
+    let before = serving(&host);
+    signal(before[0].id, Signal::STOP);
+    let stopped = Instant::now();
+    wait_until("it is out", Duration::from_secs(8), || {
+        serving(&host).iter().all(|worker| worker.id != before[0].id)
+            && !host.ready("web").contains(&u16::try_from(before[0].port).must("read a port"))
+    });
+    note(format_args!("{engine:?}: out after {} ms", stopped.elapsed().as_millis()));
+    assert!(who(&host, 50).iter().all(|name| name.id != before[0].id));
+    wait_until("another serves in its place", PATIENCE, || serving(&host).len() == 3);
+    wait_until("it is gone", PATIENCE, || !processes(&host.lan.server).contains_key(&before[0].id));
+    assert!(before[1..].iter().all(|worker| serving(&host).contains(worker)), "{before:?}");
+    stop(&host, &mut master, &rules);
+}
+
+engines! { workers_outlive_their_master_and_the_next_one_retires_them: ebpf nft }
+fn workers_outlive_their_master_and_the_next_one_retires_them(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut first = start(&host, "", 3, &commands.python("v1"));
+    let before = serving(&host);
+    let ids = before.iter().map(|worker| worker.id).collect::<Vec<_>>();
+    let load = Requests::remote(&host.lan, 32);
+    first.kill();
+    load.go_on(500);
+    only_processes(&host.lan.server, &ids);
+    let mut second = Wrapper::start(&host, "cluster web --listen 80/tcp -n 3", &commands.python("v2"));
+    let after = serve_anew(&host, 3, &before);
+    only_processes(&host.lan.server, &[second.id(), after[0].id, after[1].id, after[2].id]);
+    load.go_on(100);
+    load.stop().no_failure();
+    assert!(who(&host, 50).iter().all(|name| name.version == "v2"));
+    stop(&host, &mut second, &rules);
+}
+
+engines! { second_master_of_one_name_is_refused: ebpf nft }
+fn second_master_of_one_name_is_refused(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut first = start(&host, "", 2, &commands.python("v1"));
+    let before = (serving(&host), processes(&host.lan.server));
+    let mut second = Wrapper::start(&host, "cluster web --listen 80/tcp -n 2", &commands.python("v2"));
+    assert_eq!(second.end(), Some(5), "{}", second.log());
+    assert!(second.log().contains("error") && second.log().contains("web"), "{}", second.log());
+    assert_eq!((serving(&host), processes(&host.lan.server)), before);
+    stop(&host, &mut first, &rules);
+}
+
+engines! { kills_at_random_cost_no_more_than_they_must: ebpf nft }
+fn kills_at_random_cost_no_more_than_they_must(engine: Engine) {
+    const WORKERS: usize = 4;
+    const CLIENTS: u16 = 32;
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let command = commands.python("v1");
+    let mut random = Random::seeded();
+    let mut master = start(&host, "", WORKERS, &command);
+    let load = Requests::remote(&host.lan, CLIENTS);
+    let (mut masters, mut workers) = (0, 0);
+    let start_of_kills = Instant::now();
+    while start_of_kills.elapsed() < limit(Duration::from_secs(20)) {
+        let before = serving(&host);
+        if random.below(3) == 0 {
+            master.kill();
+            master = Wrapper::start(&host, &format!("cluster web --listen 80/tcp -n {WORKERS}"), &command);
+            serve_anew(&host, WORKERS, &before);
+            masters += 1;
+        } else {
+            let indexes: Vec<usize> = (0..before.len()).collect();
+            let killed = before[random.pick(&indexes)].id;
+            signal(killed, Signal::KILL);
+            wait_until("another serves in its place", PATIENCE, || {
+                let now = serving(&host);
+                now.len() == WORKERS && now.iter().all(|worker| worker.id != killed)
+            });
+            workers += 1;
+        }
+    }
+    load.go_on(u64::from(CLIENTS));
+    let sum = load.stop();
+    note(format_args!("{engine:?}: {masters} masters and {workers} workers killed: {sum}"));
+    // A worker takes the requests with it that it has.
+    assert!(sum.failed() <= workers * u64::from(CLIENTS), "{workers} workers killed: {sum}");
+    assert_eq!(who(&host, 200).len(), WORKERS);
+    assert_eq!(processes(&host.lan.server).len(), 1 + WORKERS);
+    stop(&host, &mut master, &rules);
+}
