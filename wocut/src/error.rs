@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cluster::place::HasMaster,
     config::Refused,
     conflicts::{Conflict, Conflicts},
     engine::ebpf::{Foreign, OtherVersion},
@@ -94,7 +95,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .then_some(2)
         .or_else(|| cause.is::<NotAttached>().then_some(3))
         .or_else(|| {
-            (cause.is::<OtherVersion>() || cause.is::<Foreign>() || cause.is::<Conflicts>()).then_some(5)
+            (cause.is::<OtherVersion>()
+                || cause.is::<Foreign>()
+                || cause.is::<Conflicts>()
+                || cause.is::<HasMaster>())
+            .then_some(5)
         })
         .or_else(|| cause.is::<Interrupted>().then_some(130))
 }
@@ -163,6 +168,11 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if cause.is::<Interrupted>() {
             return Some("the same command goes on from here, `wocut ready` takes it back".into());
+        }
+        if let Some(HasMaster { name, .. }) = cause.downcast_ref() {
+            return Some(format!(
+                "`wocut cluster reload {name}` replaces its workers, `--replace` its master"
+            ));
         }
         let io = cause.downcast_ref::<std::io::Error>()?;
         (io.kind() == std::io::ErrorKind::PermissionDenied)

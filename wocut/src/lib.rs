@@ -13,6 +13,7 @@
 //! * [`health`]: whether an instance answers, and what its answers say of it.
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
+//! * [`cluster`]: a master that keeps N workers of one command.
 //! * [`config`]: files that say what is wanted, and the way back.
 //! * [`deploy`]: starts instances, and ends them when nobody is connected to them any more.
 //! * [`daemon`]: what `wocut serve` does, beside its API.
@@ -24,6 +25,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod conflicts;
 pub mod daemon;

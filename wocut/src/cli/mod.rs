@@ -6,6 +6,7 @@ mod admin;
 mod apply;
 mod attach;
 mod check;
+mod cluster;
 mod detach;
 mod doctor;
 mod explain;
@@ -14,6 +15,7 @@ mod leave;
 mod list;
 mod members;
 mod printer;
+mod relay;
 mod remote;
 mod run;
 mod serve;
@@ -96,6 +98,9 @@ enum Command {
     Export(export::Export),
     Serve(Box<serve::Serve>),
     Run(Box<run::RunCommand>),
+    Cluster(Box<cluster::ClusterCommand>),
+    #[command(name = crate::cluster::output::RELAY, hide = true)]
+    Relay(relay::Relay),
 }
 
 impl Cli {
@@ -144,7 +149,9 @@ impl Command {
             | Self::Check(_)
             | Self::Apply(_)
             | Self::Serve(_)
-            | Self::Run(_) => false,
+            | Self::Run(_)
+            | Self::Cluster(_)
+            | Self::Relay(_) => false,
         }
     }
 }
@@ -171,6 +178,8 @@ fn dispatch(context: Context<'_>, command: Command) -> anyhow::Result<()> {
         Command::Export(command) => command.run(&context),
         Command::Serve(command) => command.run(context),
         Command::Run(command) => command.run(context),
+        Command::Cluster(command) => command.run(context),
+        Command::Relay(command) => command.run(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         ports::PortRange,
         run::{self, Run},
     },
-    error::Ended,
+    error::{Ended, Usage},
     model::{Check, Definition, Listen, Name},
 };
 
@@ -34,6 +34,9 @@ pub(super) struct RunCommand {
     name: Name,
     #[command(flatten)]
     deploy: Deploy,
+    /// How long the last connections of an instance that leaves may take to end
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
+    grace: Duration,
     /// End what runs as NAME, and the service with it
     #[arg(long, conflicts_with_all = ["listen", "command"])]
     release: bool,
@@ -49,7 +52,7 @@ pub(super) struct RunCommand {
 #[derive(Args, Debug)]
 pub(super) struct Deploy {
     /// Where the service takes connections
-    #[arg(long, required_unless_present = "release", num_args = 1.., value_name = "LISTEN")]
+    #[arg(long, num_args = 1.., value_name = "LISTEN")]
     listen: Vec<Listen>,
     #[command(flatten)]
     options: Flags,
@@ -62,24 +65,28 @@ pub(super) struct Deploy {
     /// How long an instance may take until it listens and passes its check
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
     ready_timeout: Duration,
-    /// How long the last connections of an instance that leaves may take to end
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
-    grace: Duration,
     /// How long after its SIGTERM an instance is killed
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
     kill_after: Duration,
 }
 
 impl Deploy {
-    /// What they ask for, for a service of that name.
+    /// Fails where nothing is listened for.
+    pub(super) fn has_listen(&self) -> anyhow::Result<()> {
+        let missing =
+            || Usage("`--listen` says where the service takes connections, as in `--listen 80/tcp`".into());
+        if self.listen.is_empty() { Err(missing().into()) } else { Ok(()) }
+    }
+
+    /// What they ask for, for a service of that name, and from SIGTERM to SIGKILL.
     pub(super) fn parts(
         self,
         context: Context<'_>,
         name: Name,
         command: Vec<OsString>,
         force: bool,
-    ) -> (Post, Launch, Patience) {
-        let Self { listen, options, ports, check, ready_timeout, grace, kill_after } = self;
+    ) -> (Post, Launch, Duration) {
+        let Self { listen, options, ports, check, ready_timeout, kill_after } = self;
         let (ask, engine) = (context.ask(force), context.global.engine);
         let service = Definition {
             name,
@@ -92,15 +99,19 @@ impl Deploy {
         };
         let post = Post { host: context.host, service, engine, ask, ports };
         let launch = Launch { command, listen, check, ready_timeout };
-        (post, launch, Patience { grace, kill_after })
+        (post, launch, kill_after)
     }
 }
 
 impl RunCommand {
     pub(super) fn run(self, context: Context<'_>) -> anyhow::Result<()> {
-        let Self { name, deploy, release, force, command } = self;
+        let Self { name, deploy, grace, release, force, command } = self;
+        if !release {
+            deploy.has_listen()?;
+        }
         let quiet = context.global.quiet;
-        let (post, launch, patience) = deploy.parts(context, name, command, force);
+        let (post, launch, kill_after) = deploy.parts(context, name, command, force);
+        let patience = Patience { grace, kill_after };
         let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
         if release {
             return runtime.block_on(run::release(post, patience));

@@ -14,4 +14,5 @@ pub mod run;
 mod see_off;
 
 pub use post::Post;
+pub(crate) use see_off::left_alone;
 pub use see_off::{Patience, see_off};

@@ -46,7 +46,7 @@ pub async fn see_off(post: &Post, process: ProcessId, patience: Patience) -> any
 }
 
 /// Returns when a process has no connections left, or at the end of its time.
-async fn left_alone(post: &Post, process: ProcessId, end: Instant) {
+pub(crate) async fn left_alone(post: &Post, process: ProcessId, end: Instant) {
     let handshakes = sleep(HANDSHAKE);
     if timeout_at(end, handshakes).await.is_err() {
         return;

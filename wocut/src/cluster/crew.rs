@@ -1,0 +1,332 @@
+//! The processes of a cluster, by worker.
+
+use std::{
+    cell::RefCell, collections::BTreeMap, os::fd::OwnedFd, process::ExitStatus, rc::Rc, time::Duration,
+};
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, getpgid, setpriority_pgrp};
+use tokio::{
+    process::Command,
+    sync::{Notify as Flag, mpsc::UnboundedSender},
+    task::{AbortHandle, spawn_local},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    machine::{Event, WorkerId},
+    memory::{Delegated, Group, resident},
+    notify::Notify,
+    output::Output,
+    pin::Cpus,
+    place::Place,
+    state::{self, Known},
+};
+use crate::{
+    deploy::{
+        Post,
+        launch::{Launch, NotReady, Started},
+        left_alone,
+    },
+    error::one_line,
+    model::{Admin, ProcessId},
+    sys::pidfd::{Pidfd, lives, send},
+};
+
+/// A connection that does not end is waited for by the machine, which has a clock for it.
+const LONG: Duration = Duration::from_hours(24 * 365);
+
+/// How workers are started, beside their port.
+#[derive(Debug)]
+pub struct Outfit {
+    /// Where their output goes.
+    pub output: Output,
+    /// Whether each has a CPU.
+    pub cpus: Option<Cpus>,
+    /// How often they have to say that they are alive.
+    pub watchdog: Option<Duration>,
+    /// Whether they say themselves when they are ready.
+    pub notify_ready: bool,
+    /// How nice retired ones are.
+    pub retire_nice: i32,
+}
+
+pub(super) struct Crew {
+    pub(super) post: Rc<Post>,
+    launch: Rc<Launch>,
+    outfit: Outfit,
+    place: Place,
+    groups: Option<Delegated>,
+    events: UnboundedSender<Event>,
+    all: BTreeMap<WorkerId, Hand>,
+}
+
+/// A worker that was started.
+struct Hand {
+    known: Known,
+    /// Whether it came into the service.
+    entered: bool,
+    group: Option<Group>,
+    status: Rc<RefCell<Option<String>>>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Crew {
+    pub(super) fn new(
+        post: Post,
+        launch: Launch,
+        outfit: Outfit,
+        place: Place,
+        groups: Option<Delegated>,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        Self { post: post.into(), launch: launch.into(), outfit, place, groups, events, all: BTreeMap::new() }
+    }
+
+    /// Finds workers of earlier masters that are alive. Whatever is an instance of the service is one.
+    pub(super) fn adopt(&mut self) -> anyhow::Result<Vec<Event>> {
+        let wanted = self.post.host.wanted()?;
+        let service = wanted.services.get(self.post.name());
+        let instances = service.into_iter().flat_map(|service| &service.instances);
+        let serving: BTreeMap<ProcessId, Admin> =
+            instances.clone().filter_map(|instance| Some((instance.process?, instance.admin))).collect();
+        let mut known = state::read(&self.place.state())?;
+        let mut next = known.iter().map(|known| known.id.0).max().unwrap_or(0);
+        for instance in instances {
+            let Some(process) = instance.process else { continue };
+            if !known.iter().any(|known| known.process == process) {
+                next += 1;
+                let spec = instance.spec.clone();
+                known.push(Known { id: WorkerId(next), index: 0, generation: 0, process, spec });
+            }
+        }
+        let mut found = Vec::new();
+        for known in known.into_iter().filter(|known| lives(known.process)) {
+            let Some(end) = Pidfd::of(known.process)? else { continue };
+            let (id, index, generation) = (known.id, known.index, known.generation);
+            let admin = serving.get(&known.process).copied();
+            let events = self.events.clone();
+            let ended = spawn_local(async move {
+                let why =
+                    end.ended().await.map_or_else(|error| error.to_string(), |()| "it has ended".into());
+                let _over = events.send(Event::Exited { id, why });
+            });
+            let group = self.groups.as_ref().and_then(|groups| groups.find(&self.group_name(index, id)));
+            let status = Rc::default();
+            let notify = Notify::bind(&self.place.notify(id)).context("listen to a worker")?;
+            let tasks = vec![ended.abort_handle(), self.listen(id, notify, &status, &Rc::default())];
+            self.all.insert(id, Hand { known, entered: admin.is_some(), group, status, tasks });
+            found.push(Event::Adopted { id, index, generation, serves: admin == Some(Admin::Ready) });
+        }
+        Ok(found)
+    }
+
+    pub(super) fn spawn(&mut self, id: WorkerId, index: u32, generation: u64) -> anyhow::Result<()> {
+        let output = self.outfit.output.open(self.post.name(), index)?;
+        let notify = Notify::bind(&self.place.notify(id)).context("listen to a worker")?;
+        let spec = self.post.claim()?;
+        let dress = |command: &mut Command| self.dress(command, index, &notify, output.as_ref());
+        let start = || self.launch.start(spec.port, dress);
+        let started = match &self.outfit.cpus {
+            None => start(),
+            Some(cpus) => cpus.on(index, start).context("give a worker its CPU").and_then(|started| started),
+        };
+        let started = started.inspect_err(|_| drop(self.post.give_back(&spec)))?;
+        let process = started.process;
+        let group = self.groups.as_ref().and_then(|groups| {
+            let group = groups.make(&self.group_name(index, id)).ok()?;
+            group.enter(process.pid).is_ok().then_some(group)
+        });
+        let (status, ready) = (Rc::default(), Rc::default());
+        let listens = self.listen(id, notify, &status, &ready);
+        let ready = self.outfit.notify_ready.then_some(ready);
+        let follows = spawn_local(follow(id, Rc::clone(&self.launch), started, ready, self.events.clone()));
+        let known = Known { id, index, generation, process, spec };
+        let tasks = vec![listens, follows.abort_handle()];
+        self.all.insert(id, Hand { known, entered: false, group, status, tasks });
+        self.write()
+    }
+
+    fn dress(&self, command: &mut Command, index: u32, notify: &Notify, output: Option<&OwnedFd>) {
+        command.env("WOCUT_WORKER", index.to_string());
+        command.env("NOTIFY_SOCKET", notify.path()).env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
+        if let Some(watchdog) = self.outfit.watchdog {
+            command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        }
+        // Where descriptors have run out, it writes to where the master does.
+        if let Some((out, err)) =
+            output.and_then(|output| Some((output.try_clone().ok()?, output.try_clone().ok()?)))
+        {
+            command.stdout(out).stderr(err);
+        }
+    }
+
+    fn group_name(&self, index: u32, id: WorkerId) -> String {
+        format!("{}-{index}-{id}", self.post.name())
+    }
+
+    fn listen(
+        &self,
+        id: WorkerId,
+        notify: Notify,
+        status: &Rc<RefCell<Option<String>>>,
+        ready: &Rc<Flag>,
+    ) -> AbortHandle {
+        let (status, ready) = (Rc::clone(status), Rc::clone(ready));
+        spawn_local(listen(id, notify, self.outfit.watchdog, status, ready, self.events.clone()))
+            .abort_handle()
+    }
+
+    /// Brings a worker into the service; the one that it replaces gets no new connections from then on.
+    pub(super) fn enter(
+        &mut self,
+        id: WorkerId,
+        instead_of: Option<WorkerId>,
+    ) -> anyhow::Result<Vec<String>> {
+        let leaving: Vec<ProcessId> = instead_of.and_then(|old| self.process(old)).into_iter().collect();
+        let hand = self.all.get_mut(&id).context("the worker is gone")?;
+        let done = self.post.enter(&hand.known.spec, hand.known.process, &leaving)?;
+        hand.entered = true;
+        Ok(done.warnings)
+    }
+
+    /// They get no new connections any more.
+    pub(super) fn drain(&self, ids: &[WorkerId]) -> anyhow::Result<()> {
+        let leaving: Vec<ProcessId> = ids.iter().filter_map(|id| self.process(*id)).collect();
+        if leaving.is_empty() { Ok(()) } else { self.post.retire(&leaving).map(drop) }
+    }
+
+    /// Tells when the last connection of a worker is gone.
+    pub(super) fn see_off(&mut self, id: WorkerId) {
+        let (post, events) = (Rc::clone(&self.post), self.events.clone());
+        let Some(hand) = self.all.get_mut(&id) else { return };
+        let process = hand.known.process;
+        let waits = spawn_local(async move {
+            left_alone(&post, process, Instant::now() + LONG).await;
+            let _over = events.send(Event::NoConnections(id));
+        });
+        hand.tasks.push(waits.abort_handle());
+    }
+
+    /// What it started, and each of its threads, are in its process group.
+    pub(super) fn renice(&self, id: WorkerId) -> anyhow::Result<()> {
+        let Some(process) = self.process(id).filter(|process| lives(*process)) else { return Ok(()) };
+        let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+        let own = pid.filter(|pid| getpgid(Some(*pid)).is_ok_and(|group| group == *pid));
+        setpriority_pgrp(own, self.outfit.retire_nice).context("renice a retired worker")
+    }
+
+    pub(super) fn signal(&self, id: WorkerId, signal: Signal) -> anyhow::Result<()> {
+        let Some(process) = self.process(id) else { return Ok(()) };
+        send(process, signal).with_context(|| format!("send a signal to process {process}"))
+    }
+
+    /// Nothing is left of it.
+    pub(super) fn forget(&mut self, id: WorkerId) -> anyhow::Result<()> {
+        let Some(hand) = self.all.remove(&id) else { return Ok(()) };
+        hand.tasks.iter().for_each(AbortHandle::abort);
+        // What it started may live on: then its group stays.
+        let _stays = hand.group.map(|group| group.remove());
+        let Known { process, spec, .. } = &hand.known;
+        if hand.entered {
+            self.post.exit(&[*process])?;
+        } else {
+            self.post.give_back(spec)?;
+        }
+        self.write()
+    }
+
+    /// What workers use, in bytes.
+    pub(super) fn memory(&self) -> Vec<(WorkerId, u64)> {
+        let pids: Vec<u32> = self.all.values().map(|hand| hand.known.process.pid).collect();
+        let grouped = self.all.values().map(|hand| hand.group.as_ref().and_then(|group| group.used().ok()));
+        let grouped: Vec<Option<u64>> = grouped.collect();
+        let read = if grouped.contains(&None) { resident(&pids) } else { vec![0; pids.len()] };
+        let used = grouped.into_iter().zip(read).map(|(grouped, read)| grouped.unwrap_or(read));
+        self.all.keys().copied().zip(used).collect()
+    }
+
+    pub(super) fn process(&self, id: WorkerId) -> Option<ProcessId> {
+        self.all.get(&id).map(|hand| hand.known.process)
+    }
+
+    pub(super) fn port(&self, id: WorkerId) -> Option<u16> {
+        self.all.get(&id).map(|hand| hand.known.spec.port)
+    }
+
+    pub(super) fn status(&self, id: WorkerId) -> Option<String> {
+        self.all.get(&id)?.status.borrow().clone()
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        state::write(&self.place.state(), self.all.values().map(|hand| hand.known.clone()).collect())
+    }
+}
+
+/// Tells how a worker comes up, and how it ends.
+async fn follow(
+    id: WorkerId,
+    launch: Rc<Launch>,
+    mut started: Started,
+    said_ready: Option<Rc<Flag>>,
+    events: UnboundedSender<Event>,
+) {
+    let ready = async {
+        launch.ready(&mut started).await?;
+        let Some(flag) = said_ready else { return Ok(()) };
+        tokio::select! {
+            _ended = started.child.wait() => Ok(()),
+            said = timeout(launch.ready_timeout, flag.notified()) => {
+                said.map_err(|_| NotReady::Unknown(anyhow::anyhow!("it did not say READY=1")))
+            }
+        }
+    };
+    let event = match ready.await {
+        Ok(()) => Some(Event::Ready(id)),
+        // That is told below.
+        Err(NotReady::Ended(_)) => None,
+        Err(why) => Some(Event::NotReady { id, why: one_line(&why.into()) }),
+    };
+    let _over = event.map(|event| events.send(event));
+    let why = started.child.wait().await.map_or_else(|error| error.to_string(), words);
+    let _over = events.send(Event::Exited { id, why });
+}
+
+fn words(status: ExitStatus) -> String {
+    format!("it has ended by itself, with {status}")
+}
+
+/// Hears what a worker says of itself.
+async fn listen(
+    id: WorkerId,
+    mut notify: Notify,
+    watchdog: Option<Duration>,
+    status: Rc<RefCell<Option<String>>>,
+    ready: Rc<Flag>,
+    events: UnboundedSender<Event>,
+) {
+    let mut alive = Instant::now();
+    loop {
+        let until = alive + watchdog.unwrap_or(LONG);
+        let missed = match timeout_at(until, notify.hear()).await {
+            Ok(Err(_)) => return,
+            Ok(Ok(said)) => {
+                if said.ready {
+                    ready.notify_one();
+                }
+                if said.alive {
+                    alive = Instant::now();
+                }
+                if said.status.is_some() {
+                    status.replace(said.status);
+                }
+                said.trigger
+            }
+            Err(_) => watchdog.is_some(),
+        };
+        if missed {
+            alive = Instant::now();
+            let _over = events.send(Event::WatchdogMissed(id));
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The master: feeds the machine, and does what it wants.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use anyhow::{Context as _, anyhow, bail};
+use rustix::process::Signal;
+use tokio::{
+    signal::unix::{self, SignalKind, signal},
+    sync::mpsc,
+    task::{LocalSet, spawn_local},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+pub use super::crew::Outfit;
+use super::{
+    control::{self, Answer, Asked, Request, Status, WorkerStatus},
+    crew::Crew,
+    machine::{Action, Event, Machine, News, Stage, WorkerId},
+    memory::Delegated,
+    place::{HasMaster, Lock, Place},
+    rules::Rules,
+};
+use crate::{
+    deploy::{Post, launch::Launch},
+    error::{Told, one_line},
+    sys::systemd,
+};
+
+/// How often it is looked what workers use.
+const MEASURE: Duration = Duration::from_secs(1);
+/// How long a master may take to go that was asked to.
+const HAND_OVER: Duration = Duration::from_secs(10);
+/// Workers at most: each has a port.
+pub const MOST: u32 = 65_535;
+/// Requests that wait.
+const REQUESTS: usize = 32;
+
+/// What is kept, and how.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its service.
+    pub post: Post,
+    /// How a worker is started.
+    pub launch: Launch,
+    /// What else it gets.
+    pub outfit: Outfit,
+    /// How many there are.
+    pub workers: NonZeroU32,
+    /// The rules.
+    pub rules: Rules,
+    /// Whether another master hands over.
+    pub replace: bool,
+    /// Is told what happens, a line each.
+    pub say: fn(&str),
+}
+
+/// Runs until it is told to stop, or no worker comes up.
+pub fn run(cluster: Cluster) -> anyhow::Result<()> {
+    let place = Place::new(cluster.post.host.netns().inode, cluster.post.name().clone());
+    let lock = match Lock::claim(&place) {
+        Err(error) if cluster.replace && error.is::<HasMaster>() => {
+            control::ask(&place, &Request::HandOver, |_| Ok(()))?;
+            Lock::wait(&place, HAND_OVER)?
+        }
+        other => other?,
+    };
+    cluster.outfit.output.probe()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")?;
+    let result = LocalSet::new().block_on(&runtime, keep(cluster, place));
+    drop(lock);
+    result
+}
+
+async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
+    let Cluster { post, launch, outfit, workers, rules, say, .. } = cluster;
+    let mut signals = Signals::new().context("wait for signals")?;
+    let measured = rules.memory.is_some() || rules.total.is_some();
+    let groups = if measured { groups(&place, say) } else { None };
+    let (events, mut told) = mpsc::unbounded_channel();
+    let (requests, mut asked) = mpsc::channel(REQUESTS);
+    let listener = control::bind(&place)?;
+    spawn_local(control::serve(listener, requests));
+    let crew = Crew::new(post, launch, outfit, place.clone(), groups, events);
+    let mut master =
+        Master { machine: Machine::new(rules, workers), crew, waiting: Vec::new(), say, ended: None };
+    for found in master.crew.adopt()? {
+        master.handle(found);
+    }
+    master.handle(Event::Start);
+    let mut measure = interval(MEASURE);
+    measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watchdog = std::pin::pin!(systemd::watchdog());
+    let gave_up = loop {
+        if let Some(gave_up) = master.ended {
+            break gave_up;
+        }
+        let deadline = master.machine.next_deadline();
+        let due = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(event) = told.recv() => master.handle(event),
+            Some(asked) = asked.recv() => {
+                if asked.request == Request::HandOver {
+                    asked.end(Answer::Done("handed over".into())).await;
+                    say("another master takes over");
+                    return Ok(());
+                }
+                master.asked(asked);
+            }
+            event = signals.next() => master.handle(event),
+            _ = measure.tick(), if measured => {
+                let used = master.crew.memory();
+                master.handle(Event::Memory(used));
+            }
+            never = &mut watchdog => match never {},
+            () = due => master.pass(),
+        }
+    };
+    let why = if gave_up { "every worker failed too often" } else { "the cluster was stopped" };
+    for (_, asked) in std::mem::take(&mut master.waiting) {
+        let stopped = asked.request == Request::Stop && !gave_up;
+        asked
+            .end(if stopped { Answer::Done(format!("stopped {}", place.name())) } else { failed(why) })
+            .await;
+    }
+    for path in [place.socket(), place.state()] {
+        // One that is left behind is replaced.
+        let _left = std::fs::remove_file(path);
+    }
+    if gave_up {
+        bail!(why);
+    }
+    Ok(())
+}
+
+/// Cgroups for workers, where there can be some.
+fn groups(place: &Place, say: fn(&str)) -> Option<Delegated> {
+    let claimed = Delegated::claim(&format!("{}-master", place.name()));
+    claimed.inspect_err(|error| say(&format!("memory is that of processes: {}", one_line(error)))).ok()
+}
+
+struct Master {
+    machine: Machine,
+    crew: Crew,
+    /// Who waits for the end of something, and of which generation.
+    waiting: Vec<(u64, Asked)>,
+    say: fn(&str),
+    /// How it ended.
+    ended: Option<bool>,
+}
+
+impl Master {
+    fn handle(&mut self, event: Event) {
+        let event = match event {
+            Event::Ready(id) => self.enter(id),
+            other => other,
+        };
+        if event == Event::Stop {
+            systemd::stopping();
+        }
+        self.machine.handle(Instant::now().into(), event);
+        self.act();
+    }
+
+    fn pass(&mut self) {
+        self.machine.pass(Instant::now().into());
+        self.act();
+    }
+
+    /// Brings a worker into the service before the machine counts on it: one that cannot come in has failed, and the one
+    /// that it was to replace serves on.
+    fn enter(&mut self, id: WorkerId) -> Event {
+        let Some(instead_of) = self.machine.replaces(id) else { return Event::Ready(id) };
+        match self.crew.enter(id, instead_of) {
+            Ok(warnings) => {
+                for warning in &warnings {
+                    self.say(warning);
+                }
+                Event::Ready(id)
+            }
+            Err(error) => Event::NotReady { id, why: one_line(&error) },
+        }
+    }
+
+    fn act(&mut self) {
+        loop {
+            let actions: Vec<Action> = std::iter::from_fn(|| self.machine.poll_action()).collect();
+            if actions.is_empty() {
+                return;
+            }
+            // In one step: each one waits for picks that are under way.
+            let drained = actions.iter().filter_map(|action| match action {
+                Action::Drain(id) => Some(*id),
+                _ => None,
+            });
+            let drained: Vec<WorkerId> = drained.collect();
+            let done = self.crew.drain(&drained);
+            self.complain("drain workers", done);
+            for action in actions {
+                self.carry_out(action);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Spawn { id, index, generation } => {
+                if let Err(error) = self.crew.spawn(id, index, generation) {
+                    // It may have been started and not noted.
+                    let _gone = self.crew.signal(id, Signal::KILL);
+                    let why = one_line(&error);
+                    self.machine.handle(Instant::now().into(), Event::Exited { id, why });
+                }
+            }
+            Action::Serve { id, instead_of } => {
+                let (port, process) = (self.crew.port(id), self.crew.process(id));
+                if let (Some(port), Some(process)) = (port, process) {
+                    self.say(&format!("{}: {port} serves, as process {process}", self.crew.post.name()));
+                }
+                if let Some(old) = instead_of {
+                    self.crew.see_off(old);
+                }
+            }
+            Action::Drain(id) => self.crew.see_off(id),
+            Action::Renice(id) => {
+                let done = self.crew.renice(id);
+                self.complain("make a retired worker nice", done);
+            }
+            Action::Terminate(id) => {
+                let done = self.crew.signal(id, Signal::TERM);
+                self.complain("end a worker", done);
+            }
+            Action::Kill(id) => {
+                let done = self.crew.signal(id, Signal::KILL);
+                self.complain("kill a worker", done);
+            }
+            Action::Forget(id) => {
+                let done = self.crew.forget(id);
+                self.complain("clean up after a worker", done);
+            }
+            Action::Tell(news) => self.tell(&news),
+            Action::Finished { gave_up } => self.ended = Some(gave_up),
+        }
+    }
+
+    fn tell(&mut self, news: &News) {
+        self.say(&format!("{}: {news}", self.crew.post.name()));
+        match news {
+            News::Reloading { .. } => systemd::reloading(),
+            News::Reloaded { .. } | News::ReloadStopped { .. } | News::Scaled { .. } => {
+                systemd::ready(&format!("{} workers serve", self.machine.serving()));
+            }
+            News::Again { .. } | News::GaveUp { .. } | News::Retiring { .. } => {}
+        }
+        let mut waiting = Vec::new();
+        for (generation, asked) in std::mem::take(&mut self.waiting) {
+            let last = match (&asked.request, news) {
+                (Request::Reload, News::Reloaded { generation: now }) if *now >= generation => {
+                    Some(Answer::Done(news.to_string()))
+                }
+                (Request::Reload, News::ReloadStopped { generation: now, .. }) if *now >= generation => {
+                    Some(failed(&news.to_string()))
+                }
+                (Request::Scale { workers }, News::Scaled { serving, wanted })
+                    if workers.get() == *wanted =>
+                {
+                    let all = u32::try_from(*serving).is_ok_and(|serving| serving == *wanted);
+                    Some(if all { Answer::Done(news.to_string()) } else { failed(&news.to_string()) })
+                }
+                (Request::Scale { .. }, News::Scaled { .. }) => {
+                    Some(failed("somebody asked for another number"))
+                }
+                _ => None,
+            };
+            if let Some(last) = last {
+                spawn_local(asked.end(last));
+            } else {
+                asked.answer(Answer::News(news.to_string()));
+                waiting.push((generation, asked));
+            }
+        }
+        self.waiting = waiting;
+    }
+
+    fn asked(&mut self, asked: Asked) {
+        let event = match &asked.request {
+            Request::Status => {
+                let used = self.crew.memory();
+                self.handle(Event::Memory(used));
+                let status = self.status();
+                spawn_local(asked.end(Answer::Status(status)));
+                return;
+            }
+            Request::Reload => Event::Reload,
+            Request::Scale { workers } if workers.get() > MOST => {
+                asked.answer(failed("there are not that many ports"));
+                return;
+            }
+            Request::Scale { workers } => Event::Scale(*workers),
+            Request::Stop => Event::Stop,
+            Request::HandOver => return,
+        };
+        // One that is under way may have begun before what is to be loaded was there.
+        self.waiting.push((self.machine.generation() + 1, asked));
+        self.handle(event);
+    }
+
+    fn status(&self) -> Status {
+        let machine = &self.machine;
+        let mut workers: Vec<WorkerStatus> = machine
+            .workers()
+            .map(|(id, worker)| WorkerStatus {
+                index: worker.index,
+                id: id.0,
+                generation: worker.generation,
+                pid: self.crew.process(id).map_or(0, |process| process.pid),
+                port: self.crew.port(id).unwrap_or(0),
+                state: stage(worker.stage).into(),
+                memory: worker.memory,
+                cause: worker.cause(),
+                status: self.crew.status(id),
+            })
+            .collect();
+        workers.sort_by_key(|worker| (worker.index, worker.id));
+        Status {
+            name: self.crew.post.name().to_string(),
+            master: std::process::id(),
+            wanted: machine.wanted(),
+            serving: machine.serving(),
+            generation: machine.generation(),
+            reloading: machine.is_reloading(),
+            workers,
+        }
+    }
+
+    fn complain(&self, what: &str, done: anyhow::Result<()>) {
+        if let Err(error) = done {
+            self.say(&format!("cannot {what}: {}", one_line(&error)));
+        }
+    }
+
+    fn say(&self, line: &str) {
+        (self.say)(line);
+    }
+}
+
+fn failed(why: &str) -> Answer {
+    Answer::Error(Told::of(&anyhow!("{why}")))
+}
+
+fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Starting => "starting",
+        Stage::Serving { .. } => "serving",
+        Stage::Draining { .. } => "draining",
+        Stage::Terminated { .. } => "terminated",
+        Stage::Killed => "killed",
+    }
+}
+
+/// What people and systemd send.
+struct Signals {
+    hangup: unix::Signal,
+    user: unix::Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.hangup.recv() => Event::Reload,
+            _ = self.user.recv() => Event::KillRetired,
+            _ = self.terminate.recv() => Event::Stop,
+            _ = self.interrupt.recv() => Event::Stop,
+        }
+    }
+}
