@@ -16,7 +16,6 @@ use tokio::{
 use super::{
     machine::{Event, WorkerId},
     memory::{Delegated, Group, resident},
-    notify::Notify,
     output::Output,
     pin::Cpus,
     place::Place,
@@ -27,6 +26,7 @@ use crate::{
         Post,
         launch::{Launch, NotReady, Started},
         left_alone,
+        notify::Notify,
     },
     error::one_line,
     model::{Admin, ProcessId},
@@ -213,7 +213,9 @@ impl Crew {
         let Some(process) = self.process(id).filter(|process| lives(*process)) else { return Ok(()) };
         let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
         let own = pid.filter(|pid| getpgid(Some(*pid)).is_ok_and(|group| group == *pid));
-        setpriority_pgrp(own, self.outfit.retire_nice).context("renice a retired worker")
+        // No group is that of whoever asks.
+        let Some(own) = own else { return Ok(()) };
+        setpriority_pgrp(Some(own), self.outfit.retire_nice).context("renice a retired worker")
     }
 
     pub(super) fn signal(&self, id: WorkerId, signal: Signal) -> anyhow::Result<()> {

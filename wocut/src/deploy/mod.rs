@@ -1,13 +1,14 @@
 //! What starts an instance, brings it into its service, and ends it: for `run` and `cluster`.
 //!
 //! [`ports`] finds a port, [`launch`] starts a program on it and waits until it serves, [`Post`] is its service: who
-//! comes into it and who leaves. [`see_off`] ends a process when its last connection is gone. [`run`] does all of it for
-//! one program at a time.
+//! comes into it and who leaves. [`notify`] hears what a program says of itself. [`see_off`] ends a process when its last
+//! connection is gone. [`run`] does all of it for one program at a time.
 //!
 //! Whoever is killed in the middle leaves processes that serve, each noted with its instance: the next one sees them
 //! off.
 
 pub mod launch;
+pub mod notify;
 pub mod ports;
 mod post;
 pub mod run;

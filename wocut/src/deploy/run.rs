@@ -3,6 +3,7 @@
 use std::{
     future::{pending, poll_fn},
     io,
+    path::PathBuf,
     rc::Rc,
     task::Poll,
 };
@@ -10,7 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use tokio::{
-    process::Child,
+    process::{Child, Command},
     signal::unix::{self, SignalKind},
     task::{JoinSet, LocalSet},
 };
@@ -18,6 +19,7 @@ use tokio::{
 use super::{
     Patience, Post,
     launch::{Launch, code},
+    notify::Notify,
     see_off,
 };
 use crate::{
@@ -90,6 +92,8 @@ enum Next {
 struct Current {
     child: Child,
     process: ProcessId,
+    /// Passes on what it says of itself.
+    _heard: JoinSet<()>,
 }
 
 impl Runner {
@@ -111,7 +115,7 @@ impl Runner {
             systemd::reloading();
             match self.next(signals, Some(&mut current)).await {
                 Ok(Next::Serves(next)) => {
-                    let Current { child, process } = std::mem::replace(&mut current, next);
+                    let Current { child, process, .. } = std::mem::replace(&mut current, next);
                     self.see_off(process, Some(child));
                 }
                 Ok(Next::Ended(_)) => {}
@@ -136,7 +140,21 @@ impl Runner {
         let Run { post, launch, patience, .. } = &*run;
         let name = post.name();
         let spec = post.claim()?;
-        let mut started = launch.start(spec.port, |_| {}).inspect_err(|_| drop(post.give_back(&spec)))?;
+        let begin = || {
+            let notify = systemd::listens().then(|| Notify::bind(&self.ear(spec.port))).transpose()?;
+            let told = |command: &mut Command| {
+                if let Some(notify) = &notify {
+                    command.env("NOTIFY_SOCKET", notify.path()).env_remove("WATCHDOG_PID");
+                }
+            };
+            Ok((launch.start(spec.port, told)?, notify))
+        };
+        let begun: anyhow::Result<_> = begin();
+        let (mut started, notify) = begun.inspect_err(|_| drop(post.give_back(&spec)))?;
+        let mut heard = JoinSet::new();
+        if let Some(notify) = notify {
+            heard.spawn_local(hear(notify));
+        }
         loop {
             tokio::select! {
                 ready = launch.ready(&mut started) => match ready {
@@ -179,7 +197,12 @@ impl Runner {
                 self.see_off(other, None);
             }
         }
-        Ok(Next::Serves(Current { child: started.child, process: started.process }))
+        Ok(Next::Serves(Current { child: started.child, process: started.process, _heard: heard }))
+    }
+
+    /// Where a program says how it is.
+    fn ear(&self, port: u16) -> PathBuf {
+        self.run.post.host.state_path().with_extension(format!("{port}.notify"))
     }
 
     /// Sees to the end of one that gets no new connections.
@@ -213,6 +236,18 @@ impl Runner {
 
     fn say(&self, line: &str) {
         (self.run.say)(line);
+    }
+}
+
+/// Passes on to systemd how a program is. That it is ready, systemd is told when it has its first connections to come.
+async fn hear(mut notify: Notify) {
+    while let Ok(said) = notify.hear().await {
+        if let Some(status) = &said.status {
+            systemd::status(status);
+        }
+        if said.alive {
+            systemd::alive();
+        }
     }
 }
 

@@ -16,6 +16,21 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// How it is, for people.
+pub fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
+/// It is alive.
+pub fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// Whether there is somebody to tell.
+pub fn listens() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// What it does is set up anew; [`ready`] says when that is over.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
