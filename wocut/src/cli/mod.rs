@@ -6,25 +6,29 @@ mod admin;
 mod apply;
 mod attach;
 mod check;
+mod completions;
 mod detach;
 mod doctor;
 mod explain;
 mod export;
 mod leave;
 mod list;
+mod man;
 mod members;
 mod printer;
 mod remote;
 mod serve;
 mod stats;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod upgrade;
 mod weight;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::{
     printer::{Color, Printer},
@@ -43,6 +47,11 @@ use crate::{
 /// Hand every new connection on one service port to one of many local instances
 #[derive(Debug, Parser)]
 #[command(name = "wocut", version, propagate_version = true, max_term_width = 100)]
+#[command(after_long_help = "Examples:
+  wocut attach web 80/tcp to 8001 8002 8003
+  wocut status web
+  wocut drain web 8001 --wait 30s
+  wocut detach web")]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -52,6 +61,7 @@ pub struct Cli {
 
 /// Flags of every command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Print JSON
     #[arg(short, long, global = true)]
@@ -94,9 +104,18 @@ enum Command {
     Apply(apply::Apply),
     Export(export::Export),
     Serve(Box<serve::Serve>),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Cli {
+    /// Reads the command line. Where it makes no sense, or asks for help, that is said and the process ends.
+    pub fn read() -> Self {
+        let color = Color::asked(env::args_os());
+        let read = Self::command().color(color.into()).get_matches();
+        Self::from_arg_matches(&read).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command.
     pub fn run(self) -> ExitCode {
         let Self { global, command } = self;
@@ -138,7 +157,9 @@ impl Command {
             | Self::Upgrade(_)
             | Self::Check(_)
             | Self::Apply(_)
-            | Self::Serve(_) => false,
+            | Self::Serve(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
         }
     }
 }
@@ -164,6 +185,8 @@ fn dispatch(context: Context<'_>, command: Command) -> anyhow::Result<()> {
         Command::Apply(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Serve(command) => command.run(context),
+        Command::Completions(command) => command.run(&context),
+        Command::Man(command) => command.run(&context),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
 
 /// Show services, their instances, and what the kernel counted
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut status\n  wocut status web --json")]
 pub(super) struct Status {
     /// One service
     name: Option<Name>,
