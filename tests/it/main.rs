@@ -37,6 +37,7 @@ mod rate;
 mod remote;
 mod serve;
 mod side_by_side;
+mod top;
 mod trace;
 mod udp;
 mod udp_flows;

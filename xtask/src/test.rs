@@ -42,6 +42,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("openvpn", "openvpn", "UDP servers of one thread, and clients that keep their session"),
     Program::new("dnsmasq", "dnsmasq-base", "DNS servers"),
     Program::new("go", "golang-go", "servers that listen with MPTCP"),
+    Program::new("tmux", "tmux", "a terminal for `wocut top`"),
     Program::new("promtool", "prometheus", "looks at metrics and alerts as Prometheus does"),
     Program::new("haproxy", "haproxy", "a daemon to balance, and one to compare with"),
 ];

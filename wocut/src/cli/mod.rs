@@ -22,6 +22,7 @@ mod stats;
 mod status;
 #[cfg(test)]
 mod tests;
+mod top;
 mod trace;
 mod upgrade;
 mod weight;
@@ -96,6 +97,7 @@ enum Command {
     List(list::List),
     Status(status::Status),
     Stats(stats::Stats),
+    Top(top::Top),
     Explain(explain::Explain),
     Trace(trace::Trace),
     Doctor(doctor::Doctor),
@@ -150,6 +152,7 @@ impl Command {
             | Self::List(_)
             | Self::Status(_)
             | Self::Stats(_)
+            | Self::Top(_)
             | Self::Export(_) => true,
             Self::Explain(_)
             | Self::Trace(_)
@@ -177,6 +180,7 @@ fn dispatch(context: Context<'_>, command: Command) -> anyhow::Result<()> {
         Command::List(command) => command.run(&context),
         Command::Status(command) => command.run(&context),
         Command::Stats(command) => command.run(&context),
+        Command::Top(command) => command.run(&context),
         Command::Explain(command) => command.run(&context),
         Command::Trace(command) => command.run(&context),
         Command::Upgrade(command) => command.run(&context),

@@ -95,9 +95,19 @@ impl Printer {
         self.json
     }
 
+    /// Whether colours are wanted.
+    pub(super) fn color(&self) -> bool {
+        self.color
+    }
+
     /// One line of data.
     pub(super) fn line(&self, line: &str) -> anyhow::Result<()> {
         write(&format!("{line}\n"))
+    }
+
+    /// One line of data that goes on and on. False: nobody reads this any more.
+    pub(super) fn live(&self, line: &str) -> bool {
+        io::stdout().write_all(format!("{line}\n").as_bytes()).is_ok()
     }
 
     /// Text as it is.
@@ -152,7 +162,7 @@ impl Printer {
         } else {
             format!("{client:<24} {service} {:<12} {why}", instance.unwrap_or("(nobody)"))
         };
-        io::stdout().write_all(format!("{line}\n").as_bytes()).is_ok()
+        self.live(&line)
     }
 
     /// A table, its columns aligned.

@@ -62,7 +62,33 @@ mod tests {
     #[test]
     fn there_is_a_page_for_each_command_the_files_and_the_operation() {
         let names: Vec<String> = pages().unwrap().into_iter().map(|(name, _)| name).collect();
-        assert_snapshot!(names.join(" "), @"wocut.1 wocut-attach.1 wocut-detach.1 wocut-add.1 wocut-remove.1 wocut-weight.1 wocut-drain.1 wocut-ready.1 wocut-maint.1 wocut-list.1 wocut-status.1 wocut-stats.1 wocut-explain.1 wocut-trace.1 wocut-doctor.1 wocut-upgrade.1 wocut-check.1 wocut-apply.1 wocut-export.1 wocut-serve.1 wocut-completions.1 wocut-man.1 wocut.toml.5 wocut.8");
+        assert_snapshot!(names.join("\n"), @r"
+        wocut.1
+        wocut-attach.1
+        wocut-detach.1
+        wocut-add.1
+        wocut-remove.1
+        wocut-weight.1
+        wocut-drain.1
+        wocut-ready.1
+        wocut-maint.1
+        wocut-list.1
+        wocut-status.1
+        wocut-stats.1
+        wocut-top.1
+        wocut-explain.1
+        wocut-trace.1
+        wocut-doctor.1
+        wocut-upgrade.1
+        wocut-check.1
+        wocut-apply.1
+        wocut-export.1
+        wocut-serve.1
+        wocut-completions.1
+        wocut-man.1
+        wocut.toml.5
+        wocut.8
+        ");
     }
 
     #[test]
