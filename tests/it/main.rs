@@ -2,6 +2,7 @@
 
 mod api;
 mod balance;
+mod bugreport;
 mod change;
 mod checks;
 mod config;

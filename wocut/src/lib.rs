@@ -13,6 +13,7 @@
 //! * [`health`]: whether an instance answers, and what its answers say of it.
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
+//! * [`bugreport`]: all that a maintainer asks for, and nothing secret.
 //! * [`config`]: files that say what is wanted, and the way back.
 //! * [`daemon`]: what `wocut serve` does, beside its API.
 //! * [`api`]: the HTTP API of the daemon.
@@ -22,6 +23,7 @@
 //! * [`sys`]: calls of the operating system.
 
 pub mod api;
+pub mod bugreport;
 pub mod cli;
 pub mod config;
 pub mod conflicts;

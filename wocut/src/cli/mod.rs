@@ -5,6 +5,7 @@
 mod admin;
 mod apply;
 mod attach;
+mod bugreport;
 mod check;
 mod completions;
 mod detach;
@@ -101,6 +102,7 @@ enum Command {
     Explain(explain::Explain),
     Trace(trace::Trace),
     Doctor(doctor::Doctor),
+    Bugreport(bugreport::Bugreport),
     Upgrade(upgrade::Upgrade),
     Check(check::Check),
     Apply(apply::Apply),
@@ -157,6 +159,7 @@ impl Command {
             Self::Explain(_)
             | Self::Trace(_)
             | Self::Doctor(_)
+            | Self::Bugreport(_)
             | Self::Upgrade(_)
             | Self::Check(_)
             | Self::Apply(_)
@@ -185,6 +188,7 @@ fn dispatch(context: Context<'_>, command: Command) -> anyhow::Result<()> {
         Command::Trace(command) => command.run(&context),
         Command::Upgrade(command) => command.run(&context),
         Command::Doctor(command) => command.run(&context),
+        Command::Bugreport(command) => command.run(&context),
         Command::Check(command) => command.run(&context),
         Command::Apply(command) => command.run(&context),
         Command::Export(command) => command.run(&context),

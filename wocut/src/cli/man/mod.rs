@@ -79,6 +79,7 @@ mod tests {
         wocut-explain.1
         wocut-trace.1
         wocut-doctor.1
+        wocut-bugreport.1
         wocut-upgrade.1
         wocut-check.1
         wocut-apply.1
