@@ -9,7 +9,7 @@ mod rules;
 mod system;
 mod wanted;
 
-use std::fs;
+use std::{fs, io::ErrorKind};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -88,7 +88,11 @@ fn json(value: &impl Serialize) -> anyhow::Result<String> {
 /// The state file, as it is but for texts that may be secret: one that cannot be understood is not shown at all.
 fn state(host: &Host) -> anyhow::Result<String> {
     let path = host.state_path();
-    let text = fs::read_to_string(&path).with_context(|| format!("read state file {}", path.display()))?;
-    let state = serde_json::from_str(&text).with_context(|| format!("read state file {}", path.display()))?;
-    json(&wanted::without_secrets(state))
+    let context = || format!("read state file {}", path.display());
+    let text = match fs::read_to_string(&path) {
+        // Nothing is wanted.
+        Err(error) if error.kind() == ErrorKind::NotFound => "null".into(),
+        other => other.with_context(context)?,
+    };
+    json(&wanted::without_secrets(serde_json::from_str(&text).with_context(context)?))
 }

@@ -10,9 +10,8 @@ use super::{
 };
 
 /// Maps whose rows tell of services and instances. The others hold the key of the pick's hash, sockets, or addresses of
-/// clients.
-pub const TELLING: [&str; 6] =
-    [maps::SERVICES, maps::CURRENT, maps::INSTANCES, maps::PORTS, maps::COUNTERS, maps::LOADS];
+/// clients, or have thousands of rows whatever is attached.
+pub const TELLING: [&str; 5] = [maps::SERVICES, maps::CURRENT, maps::INSTANCES, maps::PORTS, maps::COUNTERS];
 
 impl Ebpf<'_> {
     /// Version and namespace of what is pinned, the programs and the maps. What cannot be read is said in its line.
