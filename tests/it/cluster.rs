@@ -65,7 +65,7 @@ fn serve_anew(host: &Host, count: usize, before: &[Worker]) -> Vec<Worker> {
 /// Starts a cluster and waits until all its workers serve.
 #[track_caller]
 fn start(host: &Host, arguments: &str, count: usize, command: &[String]) -> Wrapper {
-    let arguments = format!("cluster web --listen 80/tcp -n {count} {arguments}");
+    let arguments = format!("cluster web --listen 80/tcp --output inherit -n {count} {arguments}");
     let master = Wrapper::start(host, &arguments, command);
     serve_anew(host, count, &[]);
     master
@@ -301,13 +301,40 @@ fn workers_outlive_their_master_and_the_next_one_retires_them(engine: Engine) {
     first.kill();
     load.go_on(500);
     only_processes(&host.lan.server, &ids);
-    let mut second = Wrapper::start(&host, "cluster web --listen 80/tcp -n 3", &commands.python("v2"));
+    let mut second =
+        Wrapper::start(&host, "cluster web --listen 80/tcp --output inherit -n 3", &commands.python("v2"));
     let after = serve_anew(&host, 3, &before);
     only_processes(&host.lan.server, &[second.id(), after[0].id, after[1].id, after[2].id]);
     load.go_on(100);
     load.stop().no_failure();
     assert!(who(&host, 50).iter().all(|name| name.version == "v2"));
     stop(&host, &mut second, &rules);
+}
+
+engines! { lines_of_workers_have_a_prefix_also_when_the_master_is_killed: ebpf }
+fn lines_of_workers_have_a_prefix_also_when_the_master_is_killed(engine: Engine) {
+    let host = Host::new(engine);
+    let script = "import os, socket, sys
+s = socket.create_server(('', int(os.environ['PORT'])))
+while True:
+    c = s.accept()[0]
+    print('asked', flush=True)
+    c.close()";
+    let command = ["python3", "-c", script].map(str::to_owned);
+    let mut master = Wrapper::start(&host, "cluster web --listen 80/tcp -n 1", &command);
+    serve_anew(&host, 1, &[]);
+    let lines = |master: &Wrapper| master.log().matches("web[0]: asked\n").count();
+    let ask = || drop(host.lan.client.run(|| std::net::TcpStream::connect(host.lan.at(Family::V4, SERVICE))));
+    ask();
+    wait_until("a line is passed on", PATIENCE, || lines(&master) == 1);
+    master.kill();
+    ask();
+    wait_until("a line is passed on", PATIENCE, || lines(&master) == 2);
+    let mut next = Wrapper::start(&host, "cluster web --listen 80/tcp -n 1 --replace", &command);
+    wait_until("the worker is replaced", PATIENCE, || serving(&host).iter().any(|it| it.generation > 1));
+    host.wocut("cluster stop web").ok();
+    assert_eq!(next.end(), Some(0), "{}", next.log());
+    only_processes(&host.lan.server, &[]);
 }
 
 engines! { second_master_of_one_name_is_refused: ebpf nft }
@@ -317,7 +344,8 @@ fn second_master_of_one_name_is_refused(engine: Engine) {
     let commands = Commands::new();
     let mut first = start(&host, "", 2, &commands.python("v1"));
     let before = (serving(&host), processes(&host.lan.server));
-    let mut second = Wrapper::start(&host, "cluster web --listen 80/tcp -n 2", &commands.python("v2"));
+    let mut second =
+        Wrapper::start(&host, "cluster web --listen 80/tcp --output inherit -n 2", &commands.python("v2"));
     assert_eq!(second.end(), Some(5), "{}", second.log());
     assert!(second.log().contains("error") && second.log().contains("web"), "{}", second.log());
     assert_eq!((serving(&host), processes(&host.lan.server)), before);
@@ -341,7 +369,11 @@ fn kills_at_random_cost_no_more_than_they_must(engine: Engine) {
         let before = serving(&host);
         if random.below(3) == 0 {
             master.kill();
-            master = Wrapper::start(&host, &format!("cluster web --listen 80/tcp -n {WORKERS}"), &command);
+            master = Wrapper::start(
+                &host,
+                &format!("cluster web --listen 80/tcp --output inherit -n {WORKERS}"),
+                &command,
+            );
             serve_anew(&host, WORKERS, &before);
             masters += 1;
         } else {
@@ -358,9 +390,15 @@ fn kills_at_random_cost_no_more_than_they_must(engine: Engine) {
     load.go_on(u64::from(CLIENTS));
     let sum = load.stop();
     note(format_args!("{engine:?}: {masters} masters and {workers} workers killed: {sum}"));
-    // A worker takes the requests with it that it has.
-    assert!(sum.failed() <= workers * u64::from(CLIENTS), "{workers} workers killed: {sum}");
+    // A worker takes the requests with it that it has. Rules do not know that nobody listens, and have its share of the
+    // clients refused until it is taken out of them.
+    if engine == Engine::Ebpf {
+        assert!(sum.failed() <= workers * u64::from(CLIENTS), "{workers} workers killed: {sum}");
+    }
+    wait_until("those before have ended", PATIENCE, || processes(&host.lan.server).len() == 1 + WORKERS);
+    let clean = Requests::remote(&host.lan, CLIENTS);
+    clean.go_on(1000);
+    clean.stop().no_failure();
     assert_eq!(who(&host, 200).len(), WORKERS);
-    assert_eq!(processes(&host.lan.server).len(), 1 + WORKERS);
     stop(&host, &mut master, &rules);
 }

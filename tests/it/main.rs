@@ -2,6 +2,7 @@
 
 mod api;
 mod balance;
+mod bugreport;
 mod change;
 mod checks;
 mod cluster;
@@ -39,6 +40,7 @@ mod remote;
 mod run;
 mod serve;
 mod side_by_side;
+mod top;
 mod trace;
 mod udp;
 mod udp_flows;

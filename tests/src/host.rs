@@ -172,8 +172,8 @@ impl Host {
         check(found.keys().eq(&wanted), || format!("not {wanted:?} but {found:?}"));
     }
 
-    /// `wocut`, for [`Serve`](crate::serve::Serve) and [`Wrapper`](crate::wrapper::Wrapper) to give arguments to.
-    pub(crate) fn serve_command(&self) -> Command {
+    /// `wocut`, for others of the harness to give arguments to.
+    pub(crate) fn wocut_command(&self) -> Command {
         self.command(&[])
     }
 

@@ -40,6 +40,11 @@ impl Watched {
         self.child.try_wait().must("look at wocut").is_some()
     }
 
+    /// Closes its standard output, which is noticed at its next line.
+    pub fn stop_reading(&mut self) {
+        self.lines = channel().1;
+    }
+
     /// Interrupts it, as Ctrl-C does.
     pub fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).must("interrupt wocut");

@@ -28,7 +28,7 @@ impl Wrapper {
         let folder = tempfile::tempdir().must("make a folder for a wrapper");
         let notifications = Notifications::listen(folder.path());
         let log = File::create(folder.path().join("log")).must("make a log");
-        let mut wocut = host.serve_command();
+        let mut wocut = host.wocut_command();
         wocut.args(words(arguments)).args(words(&host.engine.flags())).arg("--").args(command);
         wocut.env("NOTIFY_SOCKET", notifications.path()).stdin(Stdio::null());
         wocut.stdout(log.try_clone().must("share a log")).stderr(log);

@@ -14,6 +14,7 @@
 //! * [`status`]: wanted state and what the kernel says of it, as one picture.
 //! * [`doctor`]: what this host can run.
 //! * [`cluster`]: a master that keeps N workers of one command.
+//! * [`bugreport`]: all that a maintainer asks for, and nothing secret.
 //! * [`config`]: files that say what is wanted, and the way back.
 //! * [`deploy`]: starts instances, and ends them when nobody is connected to them any more.
 //! * [`daemon`]: what `wocut serve` does, beside its API.
@@ -24,6 +25,7 @@
 //! * [`sys`]: calls of the operating system.
 
 pub mod api;
+pub mod bugreport;
 pub mod cli;
 pub mod cluster;
 pub mod config;

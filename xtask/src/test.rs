@@ -43,6 +43,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("dnsmasq", "dnsmasq-base", "DNS servers"),
     Program::new("node", "nodejs", "servers of one thread"),
     Program::new("go", "golang-go", "servers that listen with MPTCP"),
+    Program::new("tmux", "tmux", "a terminal for `wocut top`"),
     Program::new("promtool", "prometheus", "looks at metrics and alerts as Prometheus does"),
     Program::new("haproxy", "haproxy", "a daemon to balance, and one to compare with"),
 ];

@@ -27,6 +27,9 @@ impl Which {
 
 /// Give an instance no new connections; it keeps its open ones, unless they are waited for or killed
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  wocut drain web 8001
+  wocut drain web 8001 --wait 30s --kill && systemctl restart web@8001")]
 pub(super) struct Drain {
     #[command(flatten)]
     which: Which,
@@ -36,6 +39,7 @@ pub(super) struct Drain {
 
 /// Give an instance new connections again
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut ready web 8001")]
 pub(super) struct Ready {
     #[command(flatten)]
     which: Which,
@@ -43,6 +47,7 @@ pub(super) struct Ready {
 
 /// As drain, and without checks
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut maint web 8001")]
 pub(super) struct Maint {
     #[command(flatten)]
     which: Which,

@@ -15,6 +15,9 @@ use crate::{
 ///
 /// FILE is TOML, or NAME.wocut of the original wocut, or a directory of such files, or `-` for standard input.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  wocut apply /etc/wocut --prune --dry-run
+  wocut apply web.toml api.toml")]
 pub(super) struct Apply {
     /// Files, in any order
     #[arg(required = true, value_name = "FILE")]

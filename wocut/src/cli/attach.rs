@@ -11,10 +11,13 @@ use crate::{
 
 /// Put a service on a port and hand its new connections to instances
 ///
-/// LISTEN is [ADDR:]PORT/tcp|udp, INSTANCE is [NAME=][ADDR:]PORT[*WEIGHT]:
-/// `wocut attach web 80/tcp to 8001 8002*3 canary=127.0.0.1:8003`
+/// LISTEN is [ADDR:]PORT/tcp|udp, INSTANCE is [NAME=][ADDR:]PORT[*WEIGHT].
 #[derive(Args, Debug)]
 #[command(override_usage = "wocut attach [OPTIONS] NAME LISTEN... to INSTANCE...")]
+#[command(after_long_help = "Examples:
+  wocut attach web 80/tcp to 8001 8002*3 canary=127.0.0.1:8003
+  wocut attach dns 53/udp 53/tcp to 5301 5302 --policy sticky
+  wocut attach web 80/tcp to 8001 8002 --guard --dry-run")]
 pub(super) struct Attach {
     /// Name of the service
     name: Name,

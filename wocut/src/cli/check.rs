@@ -11,6 +11,7 @@ use crate::config::Config;
 ///
 /// FILE is TOML, or NAME.wocut of the original wocut, or a directory of such files, or `-` for standard input.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut check /etc/wocut\n  wocut export | wocut check -")]
 pub(super) struct Check {
     /// What `apply` would be given
     #[arg(required = true, value_name = "FILE")]

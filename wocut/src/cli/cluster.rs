@@ -38,7 +38,12 @@ use crate::{
     subcommand_negates_reqs = true,
     override_usage = "wocut cluster [OPTIONS] NAME --listen LISTEN... -n N -- COMMAND...\n       \
                       wocut cluster reload|status|stop NAME\n       \
-                      wocut cluster scale N NAME"
+                      wocut cluster scale N NAME",
+    after_long_help = "Examples:
+  wocut cluster web --listen 80/tcp -n 8 --pin -- node server.js
+  wocut cluster web --listen 443/tcp -n 4 --policy sticky --memory 512M --watchdog 10s -- server --port {port}
+  wocut cluster reload web
+  wocut cluster scale 16 web"
 )]
 pub(super) struct ClusterCommand {
     #[command(subcommand)]

@@ -7,6 +7,10 @@ use crate::{departure::Departure, model::Name, verb::Verb};
 
 /// Take a service off its port; open connections stay, unless they are waited for or killed
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  wocut detach web
+  wocut detach web --wait 5m --kill
+  wocut detach --all")]
 pub(super) struct Detach {
     /// Name of the service
     #[arg(required_unless_present = "all", conflicts_with = "all")]

@@ -10,6 +10,7 @@ use crate::doctor::{self, Finding};
 
 /// Say what this host can run, and which capability or kernel feature is missing
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut doctor\n  wocut doctor --netns blue --json")]
 pub(super) struct Doctor {}
 
 impl Doctor {

@@ -22,6 +22,9 @@ use crate::{
 
 /// Say which instance a client would get, and which after that one, by asking the programs themselves
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  wocut explain web --from 192.0.2.7:40000
+  wocut explain web --from [2001:db8::7]:40000 --to [2001:db8::1]:80")]
 pub(super) struct Explain {
     /// Name of the service
     name: Name,

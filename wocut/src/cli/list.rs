@@ -11,6 +11,7 @@ use crate::model::{EngineKind, Listen, Name, Policy};
 
 /// List the services
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut list\n  wocut list --json")]
 pub(super) struct List {}
 
 #[derive(Serialize)]

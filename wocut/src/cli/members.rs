@@ -11,6 +11,7 @@ use crate::{
 
 /// Add instances to a service
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut add web 8004\n  wocut add web spare=127.0.0.1:8005*2")]
 pub(super) struct Add {
     /// Name of the service
     name: Name,
@@ -32,6 +33,7 @@ impl Add {
 
 /// Remove instances from a service; their open connections stay, unless they are waited for or killed
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut remove web 8004\n  wocut remove web 8003 8004 --wait 30s")]
 pub(super) struct Remove {
     /// Name of the service
     name: Name,

@@ -5,14 +5,17 @@
 mod admin;
 mod apply;
 mod attach;
+mod bugreport;
 mod check;
 mod cluster;
+mod completions;
 mod detach;
 mod doctor;
 mod explain;
 mod export;
 mod leave;
 mod list;
+mod man;
 mod members;
 mod printer;
 mod relay;
@@ -21,13 +24,16 @@ mod run;
 mod serve;
 mod stats;
 mod status;
+#[cfg(test)]
+mod tests;
+mod top;
 mod trace;
 mod upgrade;
 mod weight;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::{
     printer::{Color, Printer},
@@ -46,6 +52,11 @@ use crate::{
 /// Hand every new connection on one service port to one of many local instances
 #[derive(Debug, Parser)]
 #[command(name = "wocut", version, propagate_version = true, max_term_width = 100)]
+#[command(after_long_help = "Examples:
+  wocut attach web 80/tcp to 8001 8002 8003
+  wocut status web
+  wocut drain web 8001 --wait 30s
+  wocut detach web")]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -55,6 +66,7 @@ pub struct Cli {
 
 /// Flags of every command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Print JSON
     #[arg(short, long, global = true)]
@@ -89,9 +101,11 @@ enum Command {
     List(list::List),
     Status(status::Status),
     Stats(stats::Stats),
+    Top(top::Top),
     Explain(explain::Explain),
     Trace(trace::Trace),
     Doctor(doctor::Doctor),
+    Bugreport(bugreport::Bugreport),
     Upgrade(upgrade::Upgrade),
     Check(check::Check),
     Apply(apply::Apply),
@@ -101,9 +115,18 @@ enum Command {
     Cluster(Box<cluster::ClusterCommand>),
     #[command(name = crate::cluster::output::RELAY, hide = true)]
     Relay(relay::Relay),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Cli {
+    /// Reads the command line. Where it makes no sense, or asks for help, that is said and the process ends.
+    pub fn read() -> Self {
+        let color = Color::asked(env::args_os());
+        let read = Self::command().color(color.into()).get_matches();
+        Self::from_arg_matches(&read).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command.
     pub fn run(self) -> ExitCode {
         let Self { global, command } = self;
@@ -141,17 +164,21 @@ impl Command {
             | Self::List(_)
             | Self::Status(_)
             | Self::Stats(_)
+            | Self::Top(_)
             | Self::Export(_) => true,
             Self::Explain(_)
             | Self::Trace(_)
             | Self::Doctor(_)
+            | Self::Bugreport(_)
             | Self::Upgrade(_)
             | Self::Check(_)
             | Self::Apply(_)
             | Self::Serve(_)
             | Self::Run(_)
             | Self::Cluster(_)
-            | Self::Relay(_) => false,
+            | Self::Relay(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
         }
     }
 }
@@ -169,10 +196,12 @@ fn dispatch(context: Context<'_>, command: Command) -> anyhow::Result<()> {
         Command::List(command) => command.run(&context),
         Command::Status(command) => command.run(&context),
         Command::Stats(command) => command.run(&context),
+        Command::Top(command) => command.run(&context),
         Command::Explain(command) => command.run(&context),
         Command::Trace(command) => command.run(&context),
         Command::Upgrade(command) => command.run(&context),
         Command::Doctor(command) => command.run(&context),
+        Command::Bugreport(command) => command.run(&context),
         Command::Check(command) => command.run(&context),
         Command::Apply(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
@@ -180,6 +209,8 @@ fn dispatch(context: Context<'_>, command: Command) -> anyhow::Result<()> {
         Command::Run(command) => command.run(context),
         Command::Cluster(command) => command.run(context),
         Command::Relay(command) => command.run(),
+        Command::Completions(command) => command.run(&context),
+        Command::Man(command) => command.run(&context),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{
     env,
+    ffi::OsString,
     io::{self, ErrorKind, IsTerminal as _, Write as _},
 };
 
 use anyhow::Context as _;
-use clap::ValueEnum;
+use clap::{ColorChoice, ValueEnum};
 use serde::Serialize;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// When to use colour.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
     #[default]
@@ -27,6 +28,35 @@ pub(super) enum Color {
     Always,
     /// Never.
     Never,
+}
+
+impl Color {
+    /// What a command line asks for. It is looked at before the rest of it is read, because what is said of one that
+    /// makes no sense has colours too.
+    pub(super) fn asked(words: impl IntoIterator<Item = OsString>) -> Self {
+        let mut words =
+            words.into_iter().map_while(|word| word.into_string().ok()).take_while(|word| word != "--");
+        let mut color = Self::default();
+        while let Some(word) = words.next() {
+            let when = match word.strip_prefix("--color") {
+                Some("") => words.next(),
+                Some(rest) => rest.strip_prefix('=').map(ToOwned::to_owned),
+                None => None,
+            };
+            color = when.and_then(|when| Self::from_str(&when, false).ok()).unwrap_or(color);
+        }
+        color
+    }
+}
+
+impl From<Color> for ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
 }
 
 /// What a row says at a glance.
@@ -65,9 +95,19 @@ impl Printer {
         self.json
     }
 
+    /// Whether colours are wanted.
+    pub(super) fn color(&self) -> bool {
+        self.color
+    }
+
     /// One line of data.
     pub(super) fn line(&self, line: &str) -> anyhow::Result<()> {
         write(&format!("{line}\n"))
+    }
+
+    /// One line of data that goes on and on. False: nobody reads this any more.
+    pub(super) fn live(&self, line: &str) -> bool {
+        io::stdout().write_all(format!("{line}\n").as_bytes()).is_ok()
     }
 
     /// Text as it is.
@@ -122,7 +162,7 @@ impl Printer {
         } else {
             format!("{client:<24} {service} {:<12} {why}", instance.unwrap_or("(nobody)"))
         };
-        io::stdout().write_all(format!("{line}\n").as_bytes()).is_ok()
+        self.live(&line)
     }
 
     /// A table, its columns aligned.
@@ -229,7 +269,17 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::{Align, Style, Table};
+    use super::{Align, Color, Style, Table};
+
+    #[test]
+    fn colour_is_told_from_a_command_line_that_is_not_read_yet() {
+        let asked = |line: &str| Color::asked(line.split(' ').map(Into::into));
+        assert_eq!(asked("wocut status"), Color::Auto);
+        assert_eq!(asked("wocut --color never statsu"), Color::Never);
+        assert_eq!(asked("wocut status --color=never --color=always"), Color::Always);
+        assert_eq!(asked("wocut status --color=sometimes"), Color::Auto);
+        assert_eq!(asked("wocut status -- --color=never"), Color::Auto);
+    }
 
     #[test]
     fn columns_are_aligned_and_colour_is_only_added() {

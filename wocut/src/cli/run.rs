@@ -29,6 +29,10 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(override_usage = "wocut run [OPTIONS] NAME --listen LISTEN... -- COMMAND...\n       \
                             wocut run --release NAME")]
+#[command(after_long_help = "Examples:
+  wocut run web --listen 80/tcp --check http:/healthz -- node server.js
+  wocut run dns --listen 53/udp 53/tcp --grace 5s -- dnsd --port {port}
+  wocut run --release web")]
 pub(super) struct RunCommand {
     /// Name of the service
     name: Name,

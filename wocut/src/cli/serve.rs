@@ -17,6 +17,9 @@ const CONFIG: &str = "/etc/wocut";
 ///
 /// Traffic does not depend on it: while it does not run, connections go on as last decided.
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:
+  wocut serve --config /etc/wocut
+  wocut serve --state /var/lib/wocut/state.toml --http 127.0.0.1:9090 --token-file /etc/wocut/tokens")]
 pub(super) struct Serve {
     /// Files to apply, as `wocut apply` takes them [default: /etc/wocut, if it is there]
     #[arg(long, value_name = "DIR")]

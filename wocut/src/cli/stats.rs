@@ -13,6 +13,7 @@ use crate::{model::Name, status::ServiceStatus};
 
 /// Compare measured shares with expected ones, since the shares last changed
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut stats web")]
 pub(super) struct Stats {
     /// One service
     name: Option<Name>,

@@ -13,6 +13,7 @@ use crate::{
 
 /// Show services, their instances, and what the kernel counted
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut status\n  wocut status web --json")]
 pub(super) struct Status {
     /// One service
     name: Option<Name>,
@@ -76,13 +77,6 @@ fn table(service: &ServiceStatus) -> Table {
         ("QUEUE", Align::Right),
     ]);
     for instance in &service.instances {
-        let style = match instance {
-            InstanceStatus { listening: Some(false), .. } | InstanceStatus { refused: Some(_), .. } => {
-                Style::Bad
-            }
-            InstanceStatus { admin: Admin::Ready, .. } => Style::Plain,
-            _ => Style::Off,
-        };
         let place = instance.address.map_or_else(
             || instance.port.to_string(),
             |address| std::net::SocketAddr::new(address, instance.port).to_string(),
@@ -90,7 +84,7 @@ fn table(service: &ServiceStatus) -> Table {
         let is_backup = instance.backup && instance.admin == Admin::Ready;
         let listens = instance.listening.map_or("-", |listening| if listening { "yes" } else { "no" });
         table.styled_row(
-            style,
+            style(instance),
             [
                 format!("  {}", instance.name),
                 place,
@@ -113,6 +107,15 @@ fn table(service: &ServiceStatus) -> Table {
         );
     }
     table
+}
+
+/// What an instance's row says at a glance.
+pub(super) fn style(instance: &InstanceStatus) -> Style {
+    match instance {
+        InstanceStatus { listening: Some(false), .. } | InstanceStatus { refused: Some(_), .. } => Style::Bad,
+        InstanceStatus { admin: Admin::Ready, .. } => Style::Plain,
+        _ => Style::Off,
+    }
 }
 
 /// What an engine cannot know is a dash.

@@ -21,6 +21,7 @@ use crate::{
 
 /// Print picks as they happen: client, service, instance, why
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut trace\n  wocut trace web --count 100 --json")]
 pub(super) struct Trace {
     /// One service
     name: Option<Name>,

@@ -7,6 +7,7 @@ use crate::engine::ebpf::Running;
 
 /// Swap the programs in the kernel for this version's; services, traffic and counters stay
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut upgrade")]
 pub(super) struct Upgrade {}
 
 impl Upgrade {

@@ -10,6 +10,7 @@ use crate::{
 
 /// Change an instance's share of the new connections
 #[derive(Args, Debug)]
+#[command(after_long_help = "Examples:\n  wocut weight web canary 3")]
 pub(super) struct Weight {
     /// Name of the service
     name: Name,

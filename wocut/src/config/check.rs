@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 /// The keys of every check, and those of some.
-const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 19] = [
     "type",
     "address",
     "port",

@@ -124,3 +124,9 @@ impl Config {
         if self.refused.count() == 0 { Ok(self) } else { Err(self.refused) }
     }
 }
+
+/// Every key of a service, an instance and a check.
+#[cfg(test)]
+pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+    service::KEYS.into_iter().chain(service::INSTANCE_KEYS).chain(check::KEYS)
+}

@@ -28,7 +28,7 @@ pub(super) const KEYS: [&str; 12] = [
     "description",
     "check",
 ];
-const INSTANCE_KEYS: [&str; 7] = ["name", "address", "port", "weight", "admin", "backup", "check"];
+pub(super) const INSTANCE_KEYS: [&str; 7] = ["name", "address", "port", "weight", "admin", "backup", "check"];
 
 const INSTANCES: &str = r#"[8001, "8002*3"]"#;
 

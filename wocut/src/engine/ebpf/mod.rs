@@ -3,7 +3,7 @@
 //! `load` brings the programs up, `rows` works out what the maps must hold, `sync` makes them hold it, `tables` swaps
 //! slot tables, `register` finds the listeners that were there before, `observe` reads counters, `connections` finds
 //! open ones, `drift` finds what something else changed, `events` are what programs tell, `trace` watches
-//! picks.
+//! picks, `inventory` is what is pinned, for people.
 
 mod connections;
 mod drift;
@@ -11,6 +11,7 @@ pub mod events;
 pub mod explain;
 mod flows;
 mod hook;
+mod inventory;
 mod load;
 mod maps;
 mod observe;
@@ -29,6 +30,7 @@ use anyhow::Context as _;
 use wocut_common::CounterKey;
 
 pub use self::hook::SK_LOOKUP;
+pub use self::inventory::TELLING;
 pub use self::pins::{Foreign, OtherVersion, Running};
 use super::{Engine, ObservedService};
 use crate::{

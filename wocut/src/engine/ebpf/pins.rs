@@ -127,7 +127,7 @@ fn expect_this_version(pins: &Path, settings: &Settings) -> Result<(), OtherVers
     }
 }
 
-fn settings(pins: &Path) -> anyhow::Result<Option<Settings>> {
+pub(super) fn settings(pins: &Path) -> anyhow::Result<Option<Settings>> {
     let path = pins.join(maps::SETTINGS);
     if !path.exists() {
         return Ok(None);
