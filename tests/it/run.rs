@@ -355,6 +355,23 @@ fn service_for_datagrams_is_deployed(engine: Engine) {
     drop(new);
 }
 
+engines! { command_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one: ebpf nft }
+fn command_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one(engine: Engine) {
+    let host = Host::new(engine);
+    let commands = Commands::new();
+    let mut killed = Wrapper::start(&host, WEB, &commands.python("v1 deaf"));
+    wait_until("what was started is noted", Duration::from_secs(10), || {
+        fs::read_to_string(host.lan.server.state()).is_ok_and(|state| state.contains("\"process\""))
+    });
+    killed.kill();
+    assert_eq!(processes(&host.lan.server).len(), 1);
+    let (mut next, _) = deploy(&host, WEB, &commands.python("v2"));
+    only_processes(&host.lan.server, &[next.id(), who(&host).id]);
+    next.signal(Signal::TERM);
+    assert_eq!(next.end(), Some(0), "{}", next.log());
+    only_processes(&host.lan.server, &[]);
+}
+
 engines! { systemd_is_told_when_the_instance_serves: ebpf nft }
 fn systemd_is_told_when_the_instance_serves(engine: Engine) {
     let host = Host::new(engine);

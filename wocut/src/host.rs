@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -21,9 +22,14 @@ use crate::{
         iptables::Iptables,
     },
     error::{FallsShort, NotAttached, one_line},
-    model::{EngineChoice, EngineKind, Name, Service, Wanted},
+    model::{Claim, EngineChoice, EngineKind, Name, Service, Wanted},
     plan::{Change, ChangeError},
-    sys::{lock::DirLock, netns::Netns, pidfd::lives, reserved_ports},
+    sys::{
+        lock::DirLock,
+        netns::Netns,
+        pidfd::{lives, send},
+        reserved_ports,
+    },
 };
 
 /// Where the state files are, one a network namespace.
@@ -135,7 +141,9 @@ impl Host {
             self.reach(&before, before.clone()).context("finish what an interrupted command began")?;
             before = self.wanted()?;
         }
-        before.claims.retain(|_, by| lives(*by));
+        if !dry_run {
+            before.claims.retain(|_, claim| lives(claim.by) || give_up(*claim));
+        }
         let mut after = before.clone();
         let proposal = change(self, &before).map_err(|error| self.unclaim(&before, error))?;
         let Proposal { change, warnings: found, notes } = proposal.into();
@@ -400,6 +408,14 @@ impl Host {
         fs::write(&draft, text).with_context(context)?;
         fs::rename(&draft, &path).with_context(context)
     }
+}
+
+/// A claim whose holder was killed. What it had started has no connections, and would never have any.
+fn give_up(claim: Claim) -> bool {
+    if let Some(process) = claim.process {
+        let _gone = send(process, Signal::KILL);
+    }
+    false
 }
 
 /// What else is on the engine of a service.

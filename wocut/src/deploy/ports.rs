@@ -97,7 +97,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::PortRange;
-    use crate::model::{ProcessId, Wanted};
+    use crate::model::{Claim, ProcessId, Wanted};
 
     #[test]
     fn bad_range_is_refused_with_the_reason() {
@@ -126,7 +126,7 @@ mod tests {
         drop(held);
         assert_eq!(range.free(&wanted, &listen).unwrap(), port);
         assert!(range.free(&wanted, &[format!("{port}/tcp").parse().unwrap()]).is_err());
-        wanted.claims.insert(port, ProcessId { pid: 1, started: 1 });
+        wanted.claims.insert(port, Claim { by: ProcessId { pid: 1, started: 1 }, process: None });
         assert!(range.free(&wanted, &listen).is_err());
     }
 }

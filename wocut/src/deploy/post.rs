@@ -7,7 +7,7 @@ use crate::{
     conflicts::Ask,
     departure::Leaving,
     host::{Done, Host},
-    model::{Definition, EngineChoice, InstanceSpec, Name, ProcessId, Wanted},
+    model::{Claim, Definition, EngineChoice, InstanceSpec, Name, ProcessId, Wanted},
     plan::{Change, Entry},
     propose::{self, Terms},
     sys::pidfd::{identify, lives},
@@ -37,16 +37,22 @@ impl Post {
     /// A port to start an instance on, which is nobody else's as long as this process lives: [`enter`](Self::enter) or
     /// [`give_back`](Self::give_back) ends that.
     pub fn claim(&self) -> anyhow::Result<InstanceSpec> {
-        let own = identify(std::process::id()).context("find out who this process is")?;
+        let claim = Claim { by: own()?, process: None };
         let mut found = 0;
-        let done = self.host.change(false, false, |_, wanted| {
+        self.host.change(false, false, |_, wanted| {
             found = self.ports.free(wanted, &self.service.listen)?;
-            Ok(Change::Claim(found, own))
+            Ok(Change::Claim(found, claim))
         })?;
-        drop(done);
         let spec = found.to_string().parse()?;
         self.rehearse(&spec).inspect_err(|_| drop(self.give_back(&spec)))?;
         Ok(spec)
+    }
+
+    /// What was started there is ended by whatever command comes next, should this process be killed before it is an
+    /// instance.
+    pub fn note(&self, spec: &InstanceSpec, process: ProcessId) -> anyhow::Result<Done> {
+        let claim = Claim { by: own()?, process: Some(process) };
+        self.change(|_| Change::Claim(spec.port, claim))
     }
 
     /// No instance is started there.
@@ -120,6 +126,11 @@ impl Post {
     pub fn open(&self, process: ProcessId) -> anyhow::Result<usize> {
         Leaving::process(&self.host.wanted()?, self.name(), process).open(&self.host)
     }
+}
+
+/// Who this process is.
+fn own() -> anyhow::Result<ProcessId> {
+    identify(std::process::id()).context("find out who this process is")
 }
 
 /// Every process that is noted as an instance of a service: those that live, and those that have ended.

@@ -151,6 +151,11 @@ impl Runner {
         };
         let begun: anyhow::Result<_> = begin();
         let (mut started, notify) = begun.inspect_err(|_| drop(post.give_back(&spec)))?;
+        if let Err(error) = post.note(&spec, started.process) {
+            started.end(patience.kill_after).await;
+            post.give_back(&spec)?;
+            return Err(error);
+        }
         let mut heard = JoinSet::new();
         if let Some(notify) = notify {
             heard.spawn_local(hear(notify));

@@ -18,7 +18,7 @@ pub use instance::{Admin, Health, Instance, InstanceSpec, Weight};
 pub use listen::{Listen, Protocol};
 pub use name::Name;
 pub use options::{HookChoice, OnEmpty, Options, Policy, StickyPrefix};
-pub use process::ProcessId;
+pub use process::{Claim, ProcessId};
 pub use service::{EngineChoice, EngineKind, Service, Wanted};
 
 /// A text that is not what it should be, and why.

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Check, CheckOverride, Description, Instance, Listen, Name, Options, ParseError, ProcessId, Protocol,
-    Weight, serde_as_text,
+    Check, CheckOverride, Claim, Description, Instance, Listen, Name, Options, ParseError, Protocol, Weight,
+    serde_as_text,
 };
 
 /// What carries a service.
@@ -118,9 +118,9 @@ pub struct Wanted {
     pub engines: BTreeSet<EngineKind>,
     /// By name.
     pub services: BTreeMap<Name, Service>,
-    /// Ports on which processes are being started, each with who does that: what has ended claims nothing.
+    /// Ports on which processes are being started.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub claims: BTreeMap<u16, ProcessId>,
+    pub claims: BTreeMap<u16, Claim>,
 }
 
 impl Wanted {

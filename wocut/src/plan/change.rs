@@ -14,8 +14,8 @@ use super::{
     validate::validate,
 };
 use crate::model::{
-    Admin, EngineKind, Health, Instance, InstanceSpec, Listen, Name, Options, ProcessId, Service, Wanted,
-    Weight,
+    Admin, Claim, EngineKind, Health, Instance, InstanceSpec, Listen, Name, Options, ProcessId, Service,
+    Wanted, Weight,
 };
 
 /// What a command wants changed.
@@ -63,8 +63,8 @@ pub enum Change {
     Throttle(Vec<(Name, Name, Option<u8>)>),
     /// Of services, instances that are ready are so no more. What is out of use for another reason stays so.
     Drain(Vec<(Name, Vec<Name>)>),
-    /// A process is to be started on a port, by another one.
-    Claim(u16, ProcessId),
+    /// A process is to be started on a port, or was.
+    Claim(u16, Claim),
     /// It was not.
     Unclaim(u16),
     /// Processes come.
@@ -138,8 +138,8 @@ impl Change {
             Self::Health(found) => Ok(health(wanted, &found)),
             Self::Throttle(found) => Ok(throttle(wanted, &found)),
             Self::Drain(services) => drain(wanted, &services),
-            Self::Claim(port, by) => {
-                wanted.claims.insert(port, by);
+            Self::Claim(port, claim) => {
+                wanted.claims.insert(port, claim);
                 Ok(format!("claimed port {port}"))
             }
             Self::Unclaim(port) => {
