@@ -4,20 +4,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use wocut_tests::commands::Commands;
 use wocut_tests::daemon::Daemon;
-use wocut_tests::emulated::times;
+use wocut_tests::emulated::{limit, times};
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
+use wocut_tests::figures::note;
 use wocut_tests::host::Host;
 use wocut_tests::lan::Family;
 use wocut_tests::must::{Must as _, check};
 use wocut_tests::need;
 use wocut_tests::need::tool;
 use wocut_tests::processes::{only_processes, processes, signal};
+use wocut_tests::random::Random;
 use wocut_tests::requests::{Ends, Name, Requests, ask};
 use wocut_tests::rules::saved_rules;
 use wocut_tests::udp::{self, Flow};
@@ -370,6 +372,35 @@ fn command_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one(eng
     next.signal(Signal::TERM);
     assert_eq!(next.end(), Some(0), "{}", next.log());
     only_processes(&host.lan.server, &[]);
+}
+
+engines! { wrappers_killed_at_random_lose_no_request: ebpf nft }
+fn wrappers_killed_at_random_lose_no_request(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut random = Random::seeded();
+    let (first, _) = deploy(&host, WEB, &commands.python("v0"));
+    let load = Requests::remote(&host.lan, 32);
+    let start_of_kills = Instant::now();
+    let (mut wrappers, mut killed) = (vec![first], 0);
+    while start_of_kills.elapsed() < limit(Duration::from_secs(20)) {
+        wrappers.push(Wrapper::start(&host, WEB, &commands.python("v1")));
+        load.go_on(random.below(600).into());
+        let indexes: Vec<usize> = (0..wrappers.len()).collect();
+        wrappers.swap_remove(random.pick(&indexes)).kill();
+        killed += 1;
+    }
+    drop(wrappers);
+    let (mut last, _) = deploy(&host, WEB, &commands.python("v2"));
+    only_processes(&host.lan.server, &[last.id(), who(&host).id]);
+    let sum = load.stop();
+    note(format_args!("{engine:?}: {killed} wrappers killed: {sum}"));
+    sum.no_failure();
+    last.signal(Signal::TERM);
+    assert_eq!(last.end(), Some(0), "{}", last.log());
+    only_processes(&host.lan.server, &[]);
+    host.has_only(&rules);
 }
 
 engines! { systemd_is_told_when_the_instance_serves: ebpf nft }

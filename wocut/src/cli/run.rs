@@ -1,6 +1,6 @@
 //! `wocut run NAME --listen LISTEN... -- COMMAND...`
 
-use std::{ffi::OsString, time::Duration};
+use std::{cell::Cell, ffi::OsString, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -8,6 +8,7 @@ use tokio::runtime::Builder;
 
 use super::{Context, attach::Flags, printer::complain};
 use crate::{
+    cluster::place::{Lock, Place},
     deploy::{
         Patience, Post,
         launch::Launch,
@@ -101,7 +102,7 @@ impl Deploy {
             description: None,
             check: check.clone(),
         };
-        let post = Post { host: context.host, service, engine, ask, ports };
+        let post = Post { host: context.host, service, engine, ask, ports, rehearsed: Cell::default() };
         let launch = Launch { command, listen, check, ready_timeout };
         (post, launch, kill_after)
     }
@@ -114,6 +115,8 @@ impl RunCommand {
             deploy.has_listen()?;
         }
         let quiet = context.global.quiet;
+        // It would start again what this one ends.
+        Lock::expect_none(&Place::new(context.host.netns().inode, name.clone()))?;
         let (post, launch, kill_after) = deploy.parts(context, name, command, force);
         let patience = Patience { grace, kill_after };
         let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;

@@ -203,6 +203,10 @@ pub fn ask(
         }
         other => other.with_context(|| format!("ask the master of cluster {name}"))?,
     };
+    // The others are answered when they are done, however long that takes.
+    if matches!(request, Request::Status | Request::HandOver) {
+        stream.set_read_timeout(Some(PATIENCE)).context("set a time for the answer")?;
+    }
     let mut text = serde_json::to_vec(request)?;
     text.push(b'\n');
     stream.write_all(&text).with_context(|| format!("ask the master of cluster {name}"))?;

@@ -64,6 +64,7 @@ pub(super) struct Crew {
 /// A worker that was started.
 struct Hand {
     known: Known,
+    pidfd: Option<Pidfd>,
     /// Whether it came into the service.
     entered: bool,
     group: Option<Group>,
@@ -114,8 +115,10 @@ impl Crew {
             let group = self.groups.as_ref().and_then(|groups| groups.find(&self.group_name(index, id)));
             let status = Rc::default();
             let notify = Notify::bind(&self.place.notify(id)).context("listen to a worker")?;
-            let tasks = vec![ended.abort_handle(), self.listen(id, notify, &status, &Rc::default())];
-            self.all.insert(id, Hand { known, entered: admin.is_some(), group, status, tasks });
+            // Nobody told it of a watchdog, and it is about to be replaced.
+            let hears = self.listen(id, notify, None, &status, &Rc::default());
+            let (pidfd, tasks) = (Pidfd::of(known.process)?, vec![ended.abort_handle(), hears]);
+            self.all.insert(id, Hand { known, pidfd, entered: admin.is_some(), group, status, tasks });
             found.push(Event::Adopted { id, index, generation, serves: admin == Some(Admin::Ready) });
         }
         Ok(found)
@@ -133,17 +136,19 @@ impl Crew {
         };
         let started = started.inspect_err(|_| drop(self.post.give_back(&spec)))?;
         let process = started.process;
+        self.post.note(&spec, process)?;
+        let pidfd = Pidfd::of(process)?;
         let group = self.groups.as_ref().and_then(|groups| {
             let group = groups.make(&self.group_name(index, id)).ok()?;
             group.enter(process.pid).is_ok().then_some(group)
         });
         let (status, ready) = (Rc::default(), Rc::default());
-        let listens = self.listen(id, notify, &status, &ready);
+        let listens = self.listen(id, notify, self.outfit.watchdog, &status, &ready);
         let ready = self.outfit.notify_ready.then_some(ready);
         let follows = spawn_local(follow(id, Rc::clone(&self.launch), started, ready, self.events.clone()));
         let known = Known { id, index, generation, process, spec };
         let tasks = vec![listens, follows.abort_handle()];
-        self.all.insert(id, Hand { known, entered: false, group, status, tasks });
+        self.all.insert(id, Hand { known, pidfd, entered: false, group, status, tasks });
         self.write()
     }
 
@@ -169,12 +174,12 @@ impl Crew {
         &self,
         id: WorkerId,
         notify: Notify,
+        watchdog: Option<Duration>,
         status: &Rc<RefCell<Option<String>>>,
         ready: &Rc<Flag>,
     ) -> AbortHandle {
         let (status, ready) = (Rc::clone(status), Rc::clone(ready));
-        spawn_local(listen(id, notify, self.outfit.watchdog, status, ready, self.events.clone()))
-            .abort_handle()
+        spawn_local(listen(id, notify, watchdog, status, ready, self.events.clone())).abort_handle()
     }
 
     /// Brings a worker into the service; the one that it replaces gets no new connections from then on.
@@ -185,7 +190,7 @@ impl Crew {
     ) -> anyhow::Result<Vec<String>> {
         let leaving: Vec<ProcessId> = instead_of.and_then(|old| self.process(old)).into_iter().collect();
         let hand = self.all.get_mut(&id).context("the worker is gone")?;
-        let done = self.post.enter(&hand.known.spec, hand.known.process, &leaving)?;
+        let (done, _) = self.post.enter(&hand.known.spec, hand.known.process, Some(&leaving))?;
         hand.entered = true;
         Ok(done.warnings)
     }
@@ -227,15 +232,15 @@ impl Crew {
     pub(super) fn forget(&mut self, id: WorkerId) -> anyhow::Result<()> {
         let Some(hand) = self.all.remove(&id) else { return Ok(()) };
         hand.tasks.iter().for_each(AbortHandle::abort);
+        if let Some(pidfd) = hand.pidfd {
+            pidfd.kill_group();
+        }
         // What it started may live on: then its group stays.
         let _stays = hand.group.map(|group| group.remove());
         let Known { process, spec, .. } = &hand.known;
-        if hand.entered {
-            self.post.exit(&[*process])?;
-        } else {
-            self.post.give_back(spec)?;
-        }
-        self.write()
+        let left = if hand.entered { self.post.exit(&[*process]) } else { self.post.give_back(spec) };
+        self.write()?;
+        left.map(drop)
     }
 
     /// What workers use, in bytes.
@@ -277,7 +282,10 @@ async fn follow(
         launch.ready(&mut started).await?;
         let Some(flag) = said_ready else { return Ok(()) };
         tokio::select! {
-            _ended = started.child.wait() => Ok(()),
+            ended = started.child.wait() => Err(match ended {
+                Ok(status) => NotReady::Ended(status),
+                Err(error) => NotReady::Unknown(error.into()),
+            }),
             said = timeout(launch.ready_timeout, flag.notified()) => {
                 said.map_err(|_| NotReady::Unknown(anyhow::anyhow!("it did not say READY=1")))
             }

@@ -57,6 +57,7 @@ pub struct Cluster {
 /// Runs until it is told to stop, or no worker comes up.
 pub fn run(cluster: Cluster) -> anyhow::Result<()> {
     let place = Place::new(cluster.post.host.netns().inode, cluster.post.name().clone());
+    cluster.outfit.output.probe()?;
     let lock = match Lock::claim(&place) {
         Err(error) if cluster.replace && error.is::<HasMaster>() => {
             control::ask(&place, &Request::HandOver, |_| Ok(()))?;
@@ -64,7 +65,6 @@ pub fn run(cluster: Cluster) -> anyhow::Result<()> {
         }
         other => other?,
     };
-    cluster.outfit.output.probe()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")?;
     let result = LocalSet::new().block_on(&runtime, keep(cluster, place));
@@ -369,6 +369,9 @@ struct Signals {
     user: unix::Signal,
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    quit: unix::Signal,
+    /// Means nothing here, and would end the process.
+    user_2: unix::Signal,
 }
 
 impl Signals {
@@ -378,15 +381,21 @@ impl Signals {
             user: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            user_2: signal(SignalKind::user_defined2())?,
         })
     }
 
     async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.hangup.recv() => Event::Reload,
-            _ = self.user.recv() => Event::KillRetired,
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
+        loop {
+            return tokio::select! {
+                _ = self.hangup.recv() => Event::Reload,
+                _ = self.user.recv() => Event::KillRetired,
+                _ = self.terminate.recv() => Event::Stop,
+                _ = self.interrupt.recv() => Event::Stop,
+                _ = self.quit.recv() => Event::Stop,
+                _ = self.user_2.recv() => continue,
+            };
         }
     }
 }

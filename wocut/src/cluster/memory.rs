@@ -80,10 +80,13 @@ impl Group {
         fs::write(&file, pid.to_string()).with_context(|| format!("move process {pid} to {}", file.display()))
     }
 
-    /// What all that is in it uses now, in bytes, with its page cache.
+    /// What all that is in it uses now, in bytes, without files that the kernel could forget at any time.
     pub fn used(&self) -> io::Result<u64> {
         let text = fs::read_to_string(self.0.join("memory.current"))?;
-        text.trim().parse().map_err(io::Error::other)
+        let all: u64 = text.trim().parse().map_err(io::Error::other)?;
+        let stat = fs::read_to_string(self.0.join("memory.stat")).unwrap_or_default();
+        let cache = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse().ok());
+        Ok(all.saturating_sub(cache.unwrap_or(0)))
     }
 
     /// Removes it. Fails while there is a process in it.

@@ -85,6 +85,11 @@ fn journal(path: &Path, identifier: &str) -> anyhow::Result<OwnedFd> {
 pub fn relay(prefix: &str) -> anyhow::Result<()> {
     // Ctrl-C and the end of a terminal are for the master. Fails where this is a session's first already.
     let _first = rustix::process::setsid();
+    // Nor is what systemd sends to all of a unit: it ends with its worker.
+    let heard = std::sync::Arc::default();
+    for number in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(number, std::sync::Arc::clone(&heard)).context("ignore signals")?;
+    }
     let input = io::stdin();
     copy(prefix, input.lock(), io::stdout().lock()).context("read a worker's output")
 }

@@ -116,6 +116,11 @@ impl Lock {
         Ok(Self(held))
     }
 
+    /// Fails with [`HasMaster`] while there is one.
+    pub fn expect_none(place: &Place) -> anyhow::Result<()> {
+        if place.file("lock").exists() { Self::claim(place).map(drop) } else { Ok(()) }
+    }
+
     /// Waits that long for a master that is about to go.
     pub fn wait(place: &Place, patience: Duration) -> anyhow::Result<Self> {
         let end = Instant::now() + patience;

@@ -19,9 +19,10 @@ use crate::{
     health::{self, Target},
     model::{Check, InstanceSpec, Listen, ProcessId, Protocol},
     sys::{
+        inherited,
         listen_events::ListenEvents,
         listeners::{self, Listener},
-        pidfd::{identify, send},
+        pidfd::{Pidfd, identify, send},
     },
 };
 
@@ -61,12 +62,17 @@ pub struct Started {
 impl Started {
     /// Has it end, and returns its exit code.
     pub async fn end(&mut self, kill_after: Duration) -> u8 {
+        let group = Pidfd::of(self.process);
         // A child that is not reaped can be sent a signal, also when it has ended.
         let _sent = send(self.process, Signal::TERM);
         if timeout(kill_after, self.child.wait()).await.is_err() {
             let _killed = self.child.start_kill();
         }
-        self.child.wait().await.map_or(1, code)
+        let ended = self.child.wait().await;
+        if let Ok(Some(group)) = group {
+            group.kill_group();
+        }
+        ended.map_or(1, code)
     }
 }
 
@@ -101,6 +107,7 @@ impl Launch {
             .stdin(Stdio::null())
             .process_group(0);
         adorn(&mut command);
+        inherited::close_on_exec();
         let child = command.spawn().with_context(|| format!("start {}", program.to_string_lossy()))?;
         let pid = child.id().context("it has ended already")?;
         // Nobody reaps it but this process, so its number is its own.

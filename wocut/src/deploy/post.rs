@@ -1,14 +1,17 @@
 //! The service that processes come into and leave.
 
-use anyhow::Context as _;
+use std::cell::Cell;
+
+use anyhow::{Context as _, bail};
 
 use super::ports::PortRange;
 use crate::{
     conflicts::Ask,
     departure::Leaving,
+    error::one_line,
     host::{Done, Host},
     model::{Claim, Definition, EngineChoice, InstanceSpec, Name, ProcessId, Wanted},
-    plan::{Change, Entry},
+    plan::{Change, Entry, by_hand},
     propose::{self, Terms},
     sys::pidfd::{identify, lives},
 };
@@ -26,6 +29,8 @@ pub struct Post {
     pub ask: Ask,
     /// Where instances are started.
     pub ports: PortRange,
+    /// Whether it was tried out that an instance could come into the service.
+    pub rehearsed: Cell<bool>,
 }
 
 impl Post {
@@ -44,7 +49,10 @@ impl Post {
             Ok(Change::Claim(found, claim))
         })?;
         let spec = found.to_string().parse()?;
-        self.rehearse(&spec).inspect_err(|_| drop(self.give_back(&spec)))?;
+        if !self.rehearsed.get() {
+            self.rehearse(&spec).inspect_err(|_| drop(self.give_back(&spec)))?;
+            self.rehearsed.set(true);
+        }
         Ok(spec)
     }
 
@@ -57,43 +65,51 @@ impl Post {
 
     /// No instance is started there.
     pub fn give_back(&self, spec: &InstanceSpec) -> anyhow::Result<Done> {
-        self.change(|_| Change::Unclaim(spec.port))
+        let own = own()?;
+        self.change(|_| Change::Unclaim(spec.port, own))
     }
 
     /// Fails where an instance there could not come into the service. Changes nothing.
     fn rehearse(&self, spec: &InstanceSpec) -> anyhow::Result<()> {
         let nobody = ProcessId { pid: 0, started: 0 };
-        self.come(spec, nobody, &[], true).map(drop)
+        self.come(spec, nobody, Some(&[]), true).map(drop)
     }
 
-    /// It gets new connections from here on, and `leaving` get none, in one step.
+    /// It gets new connections from here on, and `leaving` get none, in one step; `None` is all others. Returns who left.
     pub fn enter(
         &self,
         spec: &InstanceSpec,
         process: ProcessId,
-        leaving: &[ProcessId],
-    ) -> anyhow::Result<Done> {
-        let done = self.come(spec, process, leaving, false)?;
-        if !leaving.is_empty() {
-            self.settle()?;
+        leaving: Option<&[ProcessId]>,
+    ) -> anyhow::Result<(Done, Vec<ProcessId>)> {
+        if !lives(process) {
+            bail!("process {process} has ended");
         }
-        Ok(done)
+        let (mut done, left) = self.come(spec, process, leaving, false)?;
+        // It has come in, whatever becomes of this. Nobody who leaves is ended within the next second.
+        if let Err(error) = self.settle() {
+            done.warnings.push(format!("picks that are under way were not waited for: {}", one_line(&error)));
+        }
+        Ok((done, left))
     }
 
     fn come(
         &self,
         spec: &InstanceSpec,
         process: ProcessId,
-        leaving: &[ProcessId],
+        leaving: Option<&[ProcessId]>,
         dry_run: bool,
-    ) -> anyhow::Result<Done> {
+    ) -> anyhow::Result<(Done, Vec<ProcessId>)> {
         let terms = Terms { engine: self.engine, prune: false, dry_run, ask: self.ask };
-        self.host.change(dry_run, false, |host, wanted| {
-            let (_, gone) = processes(wanted, self.name());
+        let mut left = Vec::new();
+        let done = self.host.change(dry_run, false, |host, wanted| {
+            let (others, gone) = processes(wanted, self.name());
+            left = leaving.map_or(others, Into::into);
             let service = self.service.clone().into();
             let entering = vec![(spec.clone(), process)];
-            propose::entry(host, wanted, &Entry { service, entering, leaving: leaving.into(), gone }, terms)
-        })
+            propose::entry(host, wanted, &Entry { service, entering, leaving: left.clone(), gone }, terms)
+        })?;
+        Ok((done, left))
     }
 
     /// They get no new connections from here on.
@@ -103,9 +119,23 @@ impl Post {
         Ok(done)
     }
 
-    /// They have ended.
+    /// They have ended. Whoever else has goes with them.
     pub fn exit(&self, gone: &[ProcessId]) -> anyhow::Result<Done> {
-        self.change(|name| Change::Exit(name, gone.into()))
+        self.host.change(false, false, |_, wanted| {
+            let (_, ended) = processes(wanted, self.name());
+            Ok(Change::Exit(self.name().clone(), [gone, &ended].concat()))
+        })
+    }
+
+    /// Fails where an instance of the service was started by nobody here.
+    pub fn expect_processes(&self) -> anyhow::Result<()> {
+        let wanted = self.host.wanted()?;
+        let service = wanted.services.get(self.name());
+        let mut instances = service.into_iter().flat_map(|service| &service.instances);
+        match instances.find(|instance| instance.process.is_none()) {
+            Some(other) => Err(by_hand(self.name(), other).into()),
+            None => Ok(()),
+        }
     }
 
     fn change(&self, change: impl FnOnce(Name) -> Change) -> anyhow::Result<Done> {

@@ -1,11 +1,12 @@
 //! One program at a time: the next generation takes the new connections, the last one keeps its own until they end.
 
 use std::{
-    future::{pending, poll_fn},
+    future::{pending, poll_fn, ready},
     io,
     path::PathBuf,
     rc::Rc,
     task::Poll,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -13,19 +14,22 @@ use rustix::process::Signal;
 use tokio::{
     process::{Child, Command},
     signal::unix::{self, SignalKind},
+    sync::Notify,
     task::{JoinSet, LocalSet},
 };
 
 use super::{
     Patience, Post,
     launch::{Launch, code},
-    notify::Notify,
-    see_off,
+    notify, see_off,
 };
 use crate::{
     error::{NotAttached, one_line},
     model::ProcessId,
-    sys::{pidfd, systemd},
+    sys::{
+        pidfd::{Pidfd, send},
+        systemd,
+    },
 };
 
 /// What is run, and how it is replaced.
@@ -44,16 +48,24 @@ pub struct Run {
 /// Runs until the program has ended, and returns its exit code.
 pub async fn run(run: Run) -> anyhow::Result<u8> {
     let mut signals = Signals::listen().context("wait for signals")?;
-    let runner = Runner { run: run.into(), leavers: Vec::new(), leaving: JoinSet::new() };
+    let runner = Runner {
+        run: run.into(),
+        leavers: Vec::new(),
+        leaving: JoinSet::new(),
+        hurry: Rc::default(),
+        again: false,
+    };
     LocalSet::new().run_until(runner.run(&mut signals)).await
 }
 
 /// Ends what is run under a name, and its service.
 pub async fn release(post: Post, patience: Patience) -> anyhow::Result<()> {
-    let processes = post.processes()?;
-    if processes.is_empty() {
+    post.expect_processes()?;
+    if !post.host.wanted()?.services.contains_key(post.name()) {
         bail!(NotAttached(format!("nothing runs as {}", post.name())));
     }
+    post.exit(&[])?;
+    let processes = post.processes()?;
     post.retire(&processes)?;
     // All at once: one after the other could take as many times as long.
     let post = Rc::new(post);
@@ -80,11 +92,15 @@ struct Runner {
     /// Those who are being seen off, and what does that.
     leavers: Vec<ProcessId>,
     leaving: JoinSet<()>,
+    /// Their connections are waited for no longer.
+    hurry: Rc<Notify>,
+    /// The next generation was asked for while one came up.
+    again: bool,
 }
 
 /// A generation that has come up, or what ended it before it had.
 enum Next {
-    Serves(Current),
+    Serves(Box<Current>),
     Ended(u8),
 }
 
@@ -92,6 +108,7 @@ enum Next {
 struct Current {
     child: Child,
     process: ProcessId,
+    pidfd: Pidfd,
     /// Passes on what it says of itself.
     _heard: JoinSet<()>,
 }
@@ -99,15 +116,17 @@ struct Current {
 impl Runner {
     async fn run(mut self, signals: &mut Signals) -> anyhow::Result<u8> {
         let mut current = match self.next(signals, None).await? {
-            Next::Serves(first) => first,
+            Next::Serves(first) => *first,
             Next::Ended(code) => return Ok(code),
         };
         self.serving(&current);
         let ended = loop {
             let signal = tokio::select! {
                 ended = current.child.wait() => break ended.context("wait for the program")?,
-                signal = signals.next() => signal,
+                signal = signals.next(), if !self.again => signal,
+                () = ready(()), if self.again => Signal::HUP,
             };
+            self.again = false;
             if signal != Signal::HUP {
                 self.pass_on(signal, current.process);
                 continue;
@@ -115,7 +134,7 @@ impl Runner {
             systemd::reloading();
             match self.next(signals, Some(&mut current)).await {
                 Ok(Next::Serves(next)) => {
-                    let Current { child, process, .. } = std::mem::replace(&mut current, next);
+                    let Current { child, process, .. } = std::mem::replace(&mut current, *next);
                     self.see_off(process, Some(child));
                 }
                 Ok(Next::Ended(_)) => {}
@@ -124,9 +143,14 @@ impl Runner {
             self.serving(&current);
         };
         systemd::stopping();
+        current.pidfd.kill_group();
         self.run.post.exit(&[current.process])?;
-        while self.leaving.join_next().await.is_some() {}
-        Ok(code(ended))
+        loop {
+            tokio::select! {
+                one = self.leaving.join_next() => if one.is_none() { return Ok(code(ended)) },
+                signal = signals.next() => self.pass_on(signal, current.process),
+            }
+        }
     }
 
     /// Starts a generation and brings it into the service, in the place of all before it. Signals that come meanwhile
@@ -141,7 +165,8 @@ impl Runner {
         let name = post.name();
         let spec = post.claim()?;
         let begin = || {
-            let notify = systemd::listens().then(|| Notify::bind(&self.ear(spec.port))).transpose()?;
+            let notify =
+                systemd::listens().then(|| notify::Notify::bind(&self.ear(spec.port))).transpose()?;
             let told = |command: &mut Command| {
                 if let Some(notify) = &notify {
                     command.env("NOTIFY_SOCKET", notify.path()).env_remove("WATCHDOG_PID");
@@ -176,8 +201,12 @@ impl Runner {
                     current = None;
                 }
                 signal = signals.next() => {
+                    if signal == Signal::HUP {
+                        self.again = true;
+                        continue;
+                    }
                     self.pass_on(signal, current.as_ref().map_or(started.process, |current| current.process));
-                    if current.is_none() && ends(signal) {
+                    if ends(signal) {
                         let code = started.end(patience.kill_after).await;
                         post.give_back(&spec)?;
                         return Ok(Next::Ended(code));
@@ -185,10 +214,14 @@ impl Runner {
                 }
             }
         }
-        let before = post.processes()?;
-        let done = match post.enter(&spec, started.process, &before) {
-            Ok(done) => done,
+        let entered = Pidfd::of(started.process).map_err(Into::into).and_then(|opened| {
+            let pidfd = opened.context("the program has ended")?;
+            Ok((pidfd, post.enter(&spec, started.process, None)?))
+        });
+        let (pidfd, (done, before)) = match entered {
+            Ok(entered) => entered,
             Err(error) => {
+                let error: anyhow::Error = error;
                 started.end(patience.kill_after).await;
                 post.give_back(&spec)?;
                 return Err(error);
@@ -202,7 +235,8 @@ impl Runner {
                 self.see_off(other, None);
             }
         }
-        Ok(Next::Serves(Current { child: started.child, process: started.process, _heard: heard }))
+        let current = Current { child: started.child, process: started.process, pidfd, _heard: heard };
+        Ok(Next::Serves(current.into()))
     }
 
     /// Where a program says how it is.
@@ -213,9 +247,14 @@ impl Runner {
     /// Sees to the end of one that gets no new connections.
     fn see_off(&mut self, process: ProcessId, child: Option<Child>) {
         self.leavers.push(process);
-        let run = Rc::clone(&self.run);
+        let (run, hurry) = (Rc::clone(&self.run), Rc::clone(&self.hurry));
         self.leaving.spawn_local(async move {
-            if let Err(error) = see_off(&run.post, process, run.patience).await {
+            let now = Patience { grace: Duration::ZERO, ..run.patience };
+            let seen_off = tokio::select! {
+                done = see_off(&run.post, process, run.patience) => done,
+                () = hurry.notified() => see_off(&run.post, process, now).await,
+            };
+            if let Err(error) = seen_off {
                 (run.say)(&format!("process {process} was not ended: {}", one_line(&error)));
             }
             if let Some(mut child) = child {
@@ -225,13 +264,13 @@ impl Runner {
         });
     }
 
-    /// Sends a signal to the program, and one that ends it to those before it too.
+    /// Sends a signal to the program. After one that ends it, connections of those before it are not waited for.
     fn pass_on(&self, signal: Signal, process: ProcessId) {
-        let others = if ends(signal) { &self.leavers[..] } else { &[] };
-        for process in others.iter().chain([&process]) {
-            if let Err(error) = pidfd::send(*process, signal) {
-                self.say(&format!("process {process} was not sent a signal: {error}"));
-            }
+        if ends(signal) {
+            self.hurry.notify_waiters();
+        }
+        if let Err(error) = send(process, signal) {
+            self.say(&format!("process {process} was not sent a signal: {error}"));
         }
     }
 
@@ -245,7 +284,7 @@ impl Runner {
 }
 
 /// Passes on to systemd how a program is. That it is ready, systemd is told when it has its first connections to come.
-async fn hear(mut notify: Notify) {
+async fn hear(mut notify: notify::Notify) {
     while let Ok(said) = notify.hear().await {
         if let Some(status) = &said.status {
             systemd::status(status);

@@ -41,6 +41,7 @@ pub async fn see_off(post: &Post, process: ProcessId, patience: Patience) -> any
             send(process, Signal::KILL)?;
             pidfd.ended().await?;
         }
+        pidfd.kill_group();
     }
     post.exit(&[process]).map(drop)
 }

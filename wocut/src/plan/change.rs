@@ -65,8 +65,8 @@ pub enum Change {
     Drain(Vec<(Name, Vec<Name>)>),
     /// A process is to be started on a port, or was.
     Claim(u16, Claim),
-    /// It was not.
-    Unclaim(u16),
+    /// It was not, by whoever claimed the port.
+    Unclaim(u16, ProcessId),
     /// Processes come.
     Enter(Box<Entry>),
     /// Processes of a service get no new connections.
@@ -110,17 +110,23 @@ impl Change {
         match self {
             Self::Attach { .. } => self.attach(wanted),
             Self::Apply { services, prune } => apply::apply(services, prune, wanted),
-            Self::Detach(name) => match wanted.services.remove(&name) {
-                Some(_) => Ok(format!("detached {name}")),
-                None => Err(ChangeError::NoService(name)),
-            },
+            Self::Detach(name) => {
+                processes::expect_none(wanted, &name)?;
+                match wanted.services.remove(&name) {
+                    Some(_) => Ok(format!("detached {name}")),
+                    None => Err(ChangeError::NoService(name)),
+                }
+            }
             Self::DetachAll => {
                 let names = join(wanted.services.keys());
                 wanted.services.clear();
                 Ok(if names.is_empty() { "nothing is attached".into() } else { format!("detached {names}") })
             }
             Self::Add(name, specs) => add(wanted, &name, specs),
-            Self::Remove(name, instances) => remove(wanted, &name, &instances),
+            Self::Remove(name, instances) => {
+                processes::expect_none(wanted, &name)?;
+                remove(wanted, &name, &instances)
+            }
             Self::Weight(service, instance, weight) => {
                 let (old, line) = {
                     let found = find(wanted, &service, &instance)?;
@@ -142,8 +148,8 @@ impl Change {
                 wanted.claims.insert(port, claim);
                 Ok(format!("claimed port {port}"))
             }
-            Self::Unclaim(port) => {
-                wanted.claims.remove(&port);
+            Self::Unclaim(port, by) => {
+                wanted.claims.retain(|claimed, claim| *claimed != port || claim.by != by);
                 Ok(format!("gave port {port} back"))
             }
             Self::Enter(entry) => processes::enter(*entry, wanted),

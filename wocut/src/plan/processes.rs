@@ -6,7 +6,7 @@ use super::{
     change::{find, join},
     validate::validate,
 };
-use crate::model::{Admin, Instance, InstanceSpec, Member, Name, ProcessId, Wanted};
+use crate::model::{Admin, Instance, InstanceSpec, Member, Name, ProcessId, Service, Wanted};
 
 /// Processes that come into a service, and what becomes of others in the same step.
 #[derive(Clone, Debug)]
@@ -27,11 +27,7 @@ pub(super) fn enter(entry: Entry, wanted: &mut Wanted) -> Result<String, ChangeE
     let mut stay = Vec::new();
     if let Some(old) = wanted.services.get_mut(&name) {
         if let Some(other) = old.instances.iter().find(|instance| instance.process.is_none()) {
-            let what = format!(
-                "service `{name}` is attached with instance `{}`, which neither `wocut run` nor `wocut cluster` started",
-                other.spec.name
-            );
-            return Err(ChangeError::Conflict { what, forceable: false });
+            return Err(by_hand(&name, other));
         }
         // A port that comes back is another instance's.
         old.instances.retain(|instance| !is_one_of(instance, &gone));
@@ -46,6 +42,26 @@ pub(super) fn enter(entry: Entry, wanted: &mut Wanted) -> Result<String, ChangeE
     }
     validate(wanted, &name)?;
     Ok(format!("{name} has {}", join(entering.iter().map(|(spec, _)| spec))))
+}
+
+/// An instance is in the way that nobody here started.
+pub fn by_hand(name: &Name, other: &Instance) -> ChangeError {
+    let what = format!(
+        "service `{name}` is attached with instance `{}`, which neither `wocut run` nor `wocut cluster` started",
+        other.spec.name
+    );
+    ChangeError::Conflict { what, forceable: false }
+}
+
+/// Processes are ended by who started them: without their service nobody would know of them.
+pub(super) fn expect_none(wanted: &Wanted, name: &Name) -> Result<(), ChangeError> {
+    if !wanted.services.get(name).is_some_and(Service::is_of_processes) {
+        return Ok(());
+    }
+    let what = format!(
+        "service `{name}` has instances that wocut started: `wocut run --release {name}` or `wocut cluster stop {name}` ends them"
+    );
+    Err(ChangeError::Conflict { what, forceable: false })
 }
 
 fn remain(instance: &Instance, leaving: &[ProcessId]) -> Member {
@@ -129,6 +145,20 @@ mod tests {
         assert_eq!(states(&wanted), [(40401, Admin::Drain)]);
         Change::Exit(web(), vec![process(40401)]).apply(&mut wanted).unwrap();
         assert!(wanted.services.is_empty());
+    }
+
+    #[test]
+    fn process_stays_one_on_another_engine() {
+        let mut wanted = Wanted::empty(None);
+        entry(40400, &[], &[]).apply(&mut wanted).unwrap();
+        let Change::Enter(mut moved) = entry(40401, &[40400], &[]) else { unreachable!() };
+        moved.service.engine = crate::model::EngineKind::Iptables;
+        Change::Enter(moved).apply(&mut wanted).unwrap();
+        let web: Name = "web".parse().unwrap();
+        assert!(wanted.services[&web].instances.iter().all(|instance| instance.process.is_some()));
+        assert!(matches!(Change::Detach(web.clone()).apply(&mut wanted), Err(ChangeError::Conflict { .. })));
+        Change::Exit(web, vec![process(40400)]).apply(&mut wanted).unwrap();
+        assert_eq!(states(&wanted), [(40401, Admin::Ready)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
     os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd},
     path::Path,
     ptr,
+    sync::atomic::{AtomicUsize, Ordering},
     task::Poll,
 };
 
@@ -15,6 +16,11 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
+/// Descriptors at most, of this process: many servers that start at once are looked at instead.
+const MOST: usize = 256;
+/// Those that are open.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
 /// Tells of every `listen(2)` on one port, in any network namespace: whoever hears it looks whether it is this one.
 pub struct ListenEvents(Vec<AsyncFd<Ring>>);
 
@@ -23,6 +29,9 @@ impl ListenEvents {
     pub fn of(port: u16) -> io::Result<Self> {
         let id = tracepoint()?;
         let cpus = std::thread::available_parallelism()?.get().max(configured_cpus());
+        if OPEN.load(Ordering::Relaxed) + cpus > MOST {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         let mut rings = Vec::new();
         for cpu in 0..cpus {
             match Ring::open(id, cpu, port) {
@@ -145,6 +154,7 @@ impl Ring {
             return Err(io::Error::last_os_error());
         }
         let start = ptr::NonNull::new(start).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        OPEN.fetch_add(1, Ordering::Relaxed);
         let ring = Self { descriptor, start, len };
         // SAFETY: it takes no argument.
         check(unsafe { libc::ioctl(ring.descriptor.as_raw_fd(), IOC_ENABLE, 0) })?;
@@ -162,6 +172,7 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // SAFETY: this is what `open` made, and nobody has it any more.
         unsafe { libc::munmap(self.start.as_ptr(), self.len) };
+        OPEN.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,9 @@
 //! A process that cannot be taken for another one: its end is something to wait for. Linux 5.3.
 
-use std::{fs, io, os::fd::OwnedFd};
+use std::{
+    fs, io,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
 use rustix::{
     io::Errno,
@@ -65,6 +68,17 @@ impl Pidfd {
         }
     }
 
+    /// Kills what is left in the process group that it leads or led, if it does (Linux 6.9): a shell that is ended may
+    /// leave what it started.
+    pub fn kill_group(&self) {
+        const PROCESS_GROUP: libc::c_uint = 1 << 2;
+        let (number, nothing) = (libc::SYS_pidfd_send_signal, std::ptr::null::<libc::siginfo_t>());
+        // SAFETY: it reads and writes no memory. As long as the descriptor is open, the group is no other one's.
+        unsafe {
+            libc::syscall(number, self.0.get_ref().as_raw_fd(), libc::SIGKILL, nothing, PROCESS_GROUP);
+        }
+    }
+
     /// Waits until the process has ended.
     pub async fn ended(&self) -> io::Result<()> {
         self.0.readable().await.map(drop)
@@ -78,6 +92,25 @@ mod tests {
     use rustix::process::{Pid, Signal};
 
     use super::{Pidfd, ProcessId, identify, lives, send};
+
+    #[tokio::test]
+    async fn what_a_shell_leaves_goes_with_its_group() {
+        use std::{io::Read as _, os::unix::process::CommandExt as _, process::Stdio};
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "sleep 60 & echo; wait"]).stdout(Stdio::piped()).process_group(0);
+        let mut shell = command.spawn().unwrap();
+        let mut output = shell.stdout.take().unwrap();
+        let pidfd = Pidfd::of(identify(shell.id()).unwrap()).unwrap().unwrap();
+        output.read_exact(&mut [0]).unwrap();
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        pidfd.ended().await.unwrap();
+        pidfd.kill_group();
+        if aya::util::KernelVersion::current().unwrap() >= aya::util::KernelVersion::new(6, 9, 0) {
+            // It ends when nobody has the other end of the pipe any more.
+            assert_eq!(output.read(&mut [0]).unwrap(), 0);
+        }
+    }
 
     #[tokio::test]
     async fn process_of_the_same_number_is_another_one() {

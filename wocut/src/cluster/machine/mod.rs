@@ -228,6 +228,7 @@ impl Machine {
             Stage::Serving { steady_at: None } => {
                 let pause = self.rules.first_pause;
                 if let Some(slot) = self.slots.get_mut(place(worker.index)) {
+                    slot.forgive();
                     slot.not_before = Some(now + pause);
                 }
                 self.tell(News::Again { index: worker.index, why: why.into(), pause });
