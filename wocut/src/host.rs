@@ -170,6 +170,14 @@ impl Host {
         Ok(Done { line, warnings, notes, steps, connections: None })
     }
 
+    /// Writes down what is claimed, and no more: what was started is to be known at once.
+    pub fn note(&self, port: u16, claim: Claim) -> anyhow::Result<()> {
+        let _lock = DirLock::wait(Path::new(RUN))?;
+        let mut wanted = self.wanted()?;
+        wanted.claims.insert(port, claim);
+        self.write(&wanted)
+    }
+
     /// Writes down what is wanted and makes the kernel match, coming from what was wanted before.
     fn reach(&self, before: &Wanted, mut wanted: Wanted) -> anyhow::Result<Vec<String>> {
         let ports = wanted.kept_ports();

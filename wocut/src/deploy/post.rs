@@ -58,9 +58,8 @@ impl Post {
 
     /// What was started there is ended by whatever command comes next, should this process be killed before it is an
     /// instance.
-    pub fn note(&self, spec: &InstanceSpec, process: ProcessId) -> anyhow::Result<Done> {
-        let claim = Claim { by: own()?, process: Some(process) };
-        self.change(|_| Change::Claim(spec.port, claim))
+    pub fn note(&self, spec: &InstanceSpec, process: ProcessId) -> anyhow::Result<()> {
+        self.host.note(spec.port, Claim { by: own()?, process: Some(process) })
     }
 
     /// No instance is started there.
