@@ -1,13 +1,14 @@
 //! `wocut cluster`: as many workers as are wanted, whatever becomes of them.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use wocut_tests::commands::Commands;
 use wocut_tests::crowd::Crowd;
-use wocut_tests::emulated::limit;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::figures::note;
@@ -17,7 +18,6 @@ use wocut_tests::must::{Must as _, check};
 use wocut_tests::need;
 use wocut_tests::need::tool;
 use wocut_tests::processes::{only_processes, processes, signal};
-use wocut_tests::random::Random;
 use wocut_tests::requests::{Ends, Name, Requests, ask};
 use wocut_tests::rules::saved_rules;
 use wocut_tests::wait::wait_until;
@@ -242,6 +242,19 @@ fn retired_worker_is_killed_when_told_and_when_its_time_is_over(engine: Engine) 
     }
 }
 
+/// Whether there are groups that tell what is in memory: not where version 1 has that controller.
+fn groups_count_memory() -> bool {
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new).into_iter();
+    let controllers = |root: &Path| fs::read_to_string(root.join("cgroup.controllers")).ok();
+    roots.filter_map(controllers).any(|names| names.split_whitespace().any(|name| name == "memory"))
+}
+
+/// Whether a worker is in a group that has its number.
+fn has_own_group(worker: &Worker) -> bool {
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", worker.id)).must("read a worker's groups");
+    groups.lines().any(|line| line.starts_with("0::") && line.contains(&format!("/web-{}-", worker.index)))
+}
+
 engines! { worker_that_leaks_is_replaced_and_no_request_is_lost: ebpf nft }
 fn worker_that_leaks_is_replaced_and_no_request_is_lost(engine: Engine) {
     let host = Host::with_firewall(engine);
@@ -250,6 +263,7 @@ fn worker_that_leaks_is_replaced_and_no_request_is_lost(engine: Engine) {
     let mut master = start(&host, "--memory 64M --retire-nice 1", 2, &commands.python("v1"));
     let load = Requests::remote(&host.lan, 16);
     let before = serving(&host);
+    assert!(before.iter().all(|worker| has_own_group(worker) == groups_count_memory()), "{before:?}");
     let leaks = |name: &Name| before[0].id == name.id;
     let ask_leaker =
         || ask(&host.lan.client, Ends::near(&host.lan), "/leak", 1).iter().filter(|one| leaks(one)).count();
@@ -270,22 +284,37 @@ fn worker_that_leaks_is_replaced_and_no_request_is_lost(engine: Engine) {
 
 engines! { worker_that_hangs_is_taken_out_by_its_watchdog: ebpf nft }
 fn worker_that_hangs_is_taken_out_by_its_watchdog(engine: Engine) {
+    let stop_one = |_: &Host, workers: &[Worker]| {
+        signal(workers[0].id, Signal::STOP);
+        workers[0].id
+    };
+    watchdog_takes_out(engine, stop_one);
+}
+
+engines! { worker_that_spins_is_taken_out_by_its_watchdog: ebpf nft }
+fn worker_that_spins_is_taken_out_by_its_watchdog(engine: Engine) {
+    watchdog_takes_out(engine, |host, _| ask(&host.lan.client, Ends::near(&host.lan), "/spin", 1)[0].id);
+}
+
+/// One of three workers, by its process, goes the way of `hang`.
+fn watchdog_takes_out(engine: Engine, hang: impl Fn(&Host, &[Worker]) -> u32) {
     let host = Host::with_firewall(engine);
     let rules = saved_rules(&host);
     let commands = Commands::new();
     let mut master = start(&host, "--watchdog 2s", 3, &commands.python("v1 watchdog"));
     let before = serving(&host);
-    signal(before[0].id, Signal::STOP);
-    let stopped = Instant::now();
+    let id = hang(&host, &before);
+    let (hung, others): (Vec<Worker>, Vec<Worker>) = before.into_iter().partition(|worker| worker.id == id);
+    let port = u16::try_from(hung[0].port).must("read a port");
+    let since = Instant::now();
     wait_until("it is out", Duration::from_secs(8), || {
-        serving(&host).iter().all(|worker| worker.id != before[0].id)
-            && !host.ready("web").contains(&u16::try_from(before[0].port).must("read a port"))
+        serving(&host).iter().all(|worker| worker.id != id) && !host.ready("web").contains(&port)
     });
-    note(format_args!("{engine:?}: out after {} ms", stopped.elapsed().as_millis()));
-    assert!(who(&host, 50).iter().all(|name| name.id != before[0].id));
+    note(format_args!("{engine:?}: out after {} ms", since.elapsed().as_millis()));
+    assert!(who(&host, 50).iter().all(|name| name.id != id));
     wait_until("another serves in its place", PATIENCE, || serving(&host).len() == 3);
-    wait_until("it is gone", PATIENCE, || !processes(&host.lan.server).contains_key(&before[0].id));
-    assert!(before[1..].iter().all(|worker| serving(&host).contains(worker)), "{before:?}");
+    wait_until("it is gone", PATIENCE, || !processes(&host.lan.server).contains_key(&id));
+    assert!(others.iter().all(|worker| serving(&host).contains(worker)), "{others:?}");
     stop(&host, &mut master, &rules);
 }
 
@@ -350,55 +379,4 @@ fn second_master_of_one_name_is_refused(engine: Engine) {
     assert!(second.log().contains("error") && second.log().contains("web"), "{}", second.log());
     assert_eq!((serving(&host), processes(&host.lan.server)), before);
     stop(&host, &mut first, &rules);
-}
-
-engines! { kills_at_random_cost_no_more_than_they_must: ebpf nft }
-fn kills_at_random_cost_no_more_than_they_must(engine: Engine) {
-    const WORKERS: usize = 4;
-    const CLIENTS: u16 = 32;
-    let host = Host::with_firewall(engine);
-    let rules = saved_rules(&host);
-    let commands = Commands::new();
-    let command = commands.python("v1");
-    let mut random = Random::seeded();
-    let mut master = start(&host, "", WORKERS, &command);
-    let load = Requests::remote(&host.lan, CLIENTS);
-    let (mut masters, mut workers) = (0, 0);
-    let start_of_kills = Instant::now();
-    while start_of_kills.elapsed() < limit(Duration::from_secs(20)) {
-        let before = serving(&host);
-        if random.below(3) == 0 {
-            master.kill();
-            master = Wrapper::start(
-                &host,
-                &format!("cluster web --listen 80/tcp --output inherit -n {WORKERS}"),
-                &command,
-            );
-            serve_anew(&host, WORKERS, &before);
-            masters += 1;
-        } else {
-            let indexes: Vec<usize> = (0..before.len()).collect();
-            let killed = before[random.pick(&indexes)].id;
-            signal(killed, Signal::KILL);
-            wait_until("another serves in its place", PATIENCE, || {
-                let now = serving(&host);
-                now.len() == WORKERS && now.iter().all(|worker| worker.id != killed)
-            });
-            workers += 1;
-        }
-    }
-    load.go_on(u64::from(CLIENTS));
-    let sum = load.stop();
-    note(format_args!("{engine:?}: {masters} masters and {workers} workers killed: {sum}"));
-    // A worker takes the requests with it that it has. Rules do not know that nobody listens, and have its share of the
-    // clients refused until it is taken out of them.
-    if engine == Engine::Ebpf {
-        assert!(sum.failed() <= workers * u64::from(CLIENTS), "{workers} workers killed: {sum}");
-    }
-    wait_until("those before have ended", PATIENCE, || processes(&host.lan.server).len() == 1 + WORKERS);
-    let clean = Requests::remote(&host.lan, CLIENTS);
-    clean.go_on(1000);
-    clean.stop().no_failure();
-    assert_eq!(who(&host, 200).len(), WORKERS);
-    stop(&host, &mut master, &rules);
 }

@@ -51,6 +51,7 @@ fn every_feature_is_told_with_what_its_absence_means(engine: Engine) {
         "match conntrack",
         "match mark",
         "match comment",
+        "match socket",
         "target HMARK",
         "target REDIRECT",
         "target DNAT",

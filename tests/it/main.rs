@@ -28,6 +28,7 @@ mod guard_rules;
 mod harness;
 mod input;
 mod inspect;
+mod kills;
 mod listeners;
 mod mptcp;
 mod on_empty;

@@ -4,22 +4,20 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use wocut_tests::commands::Commands;
 use wocut_tests::daemon::Daemon;
-use wocut_tests::emulated::{limit, times};
+use wocut_tests::emulated::times;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
-use wocut_tests::figures::note;
 use wocut_tests::host::Host;
 use wocut_tests::lan::Family;
 use wocut_tests::must::{Must as _, check};
 use wocut_tests::need;
 use wocut_tests::need::tool;
 use wocut_tests::processes::{only_processes, processes, signal};
-use wocut_tests::random::Random;
 use wocut_tests::requests::{Ends, Name, Requests, ask};
 use wocut_tests::rules::saved_rules;
 use wocut_tests::udp::{self, Flow};
@@ -372,39 +370,6 @@ fn command_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one(eng
     next.signal(Signal::TERM);
     assert_eq!(next.end(), Some(0), "{}", next.log());
     only_processes(&host.lan.server, &[]);
-}
-
-engines! { wrappers_killed_at_random_lose_no_request: ebpf nft }
-fn wrappers_killed_at_random_lose_no_request(engine: Engine) {
-    let host = Host::with_firewall(engine);
-    let rules = saved_rules(&host);
-    let commands = Commands::new();
-    let mut random = Random::seeded();
-    // Those that were drained by one that was killed wait for the next one that is not.
-    let web = &format!("{WEB} --ports 40400-41399");
-    let (first, _) = deploy(&host, web, &commands.python("v0"));
-    let load = Requests::remote(&host.lan, 32);
-    let start_of_kills = Instant::now();
-    let (mut wrappers, mut killed) = (vec![first], 0);
-    while start_of_kills.elapsed() < limit(Duration::from_secs(20)) {
-        wrappers.push(Wrapper::start(&host, web, &commands.python("v1")));
-        load.go_on(random.below(600).into());
-        let indexes: Vec<usize> = (0..wrappers.len()).collect();
-        wrappers.swap_remove(random.pick(&indexes)).kill();
-        killed += 1;
-    }
-    drop(wrappers);
-    let (mut last, port) = deploy(&host, web, &commands.python("v2"));
-    wait_until("all others have ended", Duration::from_secs(30), || {
-        host.wocut("status web --json").stdout.matches("\"port\":").count() == 1
-    });
-    host.has_instances("web", &[port]);
-    let sum = load.stop();
-    note(format_args!("{engine:?}: {killed} wrappers killed: {sum}"));
-    sum.no_failure();
-    last.signal(Signal::TERM);
-    assert_eq!(last.end(), Some(0), "{}", last.log());
-    host.has_only(&rules);
 }
 
 engines! { systemd_is_told_when_the_instance_serves: ebpf nft }

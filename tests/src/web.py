@@ -5,7 +5,8 @@ PORT is where it listens. The first argument is its version, the others how it b
 "defaults" dies of it, "notify" tells systemd, "watchdog" does so again and again.
 
 The body of every answer starts with who it is: port, version, number of the worker, process. That of "/wait" comes when
-the client has sent one byte more; "/leak" keeps some megabytes, and says how many by now; "/exit/7" ends the server.
+the client has sent one byte more; "/leak" keeps some megabytes, and says how many by now; "/spin" has it do nothing else
+from then on; "/exit/7" ends the server.
 """
 import os
 import select
@@ -18,6 +19,7 @@ port, version, behaviour = int(os.environ["PORT"]), sys.argv[1], sys.argv[2:]
 name = "%d %s %s %d" % (port, version, os.environ.get("WOCUT_WORKER", "-"), os.getpid())
 MEGABYTES = 10
 leaked = []
+spins = threading.Event()
 
 
 def tell(state):
@@ -57,6 +59,8 @@ def serve(connection):
             connection.shutdown(socket.SHUT_WR)
         except OSError:
             return
+    if path == "/spin":
+        spins.set()
     if path.startswith("/exit/"):
         os._exit(int(path.split("/")[2]))
 
@@ -88,6 +92,8 @@ if "notify" in behaviour:
 
 while True:
     ready, _, _ = select.select([listener, wake], [], [], 0.25)
+    while spins.is_set():
+        pass
     if "watchdog" in behaviour:
         tell("WATCHDOG=1")
     if wake in ready:

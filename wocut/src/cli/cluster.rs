@@ -154,7 +154,7 @@ impl Keep {
         let name = self.name.context("a cluster has a name")?;
         let workers = self.workers.context("a cluster has workers")?;
         let quiet = context.global.quiet;
-        let (post, launch, kill_after) = self.deploy.parts(context, name, self.command, self.force);
+        let (pool, launch, kill_after) = self.deploy.parts(context, name, self.command, self.force);
         let rules = Rules {
             at_once: self.at_once,
             memory: self.memory.map(Size::bytes),
@@ -174,7 +174,7 @@ impl Keep {
             retire_nice: self.retire_nice,
         };
         let say = if quiet { |_: &str| {} } else { complain };
-        master::run(Cluster { post, launch, outfit, workers, rules, replace: self.replace, say })
+        master::run(Cluster { pool, launch, outfit, workers, rules, replace: self.replace, say })
     }
 }
 

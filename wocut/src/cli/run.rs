@@ -10,7 +10,7 @@ use super::{Context, attach::Flags, printer::complain};
 use crate::{
     cluster::place::{Lock, Place},
     deploy::{
-        Patience, Post,
+        Patience, Pool,
         launch::Launch,
         ports::PortRange,
         run::{self, Run},
@@ -90,7 +90,7 @@ impl Deploy {
         name: Name,
         command: Vec<OsString>,
         force: bool,
-    ) -> (Post, Launch, Duration) {
+    ) -> (Pool, Launch, Duration) {
         let Self { listen, options, ports, check, ready_timeout, kill_after } = self;
         let (ask, engine) = (context.ask(force), context.global.engine);
         let service = Definition {
@@ -102,9 +102,9 @@ impl Deploy {
             description: None,
             check: check.clone(),
         };
-        let post = Post { host: context.host, service, engine, ask, ports, rehearsed: Cell::default() };
+        let pool = Pool { host: context.host, service, engine, ask, ports, rehearsed: Cell::default() };
         let launch = Launch { command, listen, check, ready_timeout };
-        (post, launch, kill_after)
+        (pool, launch, kill_after)
     }
 }
 
@@ -117,14 +117,14 @@ impl RunCommand {
         let quiet = context.global.quiet;
         // It would start again what this one ends.
         Lock::expect_none(&Place::new(context.host.netns().inode, name.clone()))?;
-        let (post, launch, kill_after) = deploy.parts(context, name, command, force);
+        let (pool, launch, kill_after) = deploy.parts(context, name, command, force);
         let patience = Patience { grace, kill_after };
         let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
         if release {
-            return runtime.block_on(run::release(post, patience));
+            return runtime.block_on(run::release(pool, patience));
         }
         let say = if quiet { |_: &str| {} } else { complain };
-        match runtime.block_on(run::run(Run { post, launch, patience, say }))? {
+        match runtime.block_on(run::run(Run { pool, launch, patience, say }))? {
             0 => Ok(()),
             code => Err(Ended(code).into()),
         }

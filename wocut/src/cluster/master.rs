@@ -11,17 +11,17 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-pub use super::crew::Outfit;
+pub use super::workers::Outfit;
 use super::{
     control::{self, Answer, Asked, Request, Status, WorkerStatus},
-    crew::Crew,
     machine::{Action, Event, Machine, News, Stage, WorkerId},
     memory::Delegated,
     place::{HasMaster, Lock, Place},
     rules::Rules,
+    workers::Workers,
 };
 use crate::{
-    deploy::{Post, launch::Launch},
+    deploy::{Pool, launch::Launch},
     error::{Told, one_line},
     sys::systemd,
 };
@@ -39,7 +39,7 @@ const REQUESTS: usize = 32;
 #[derive(Debug)]
 pub struct Cluster {
     /// Its service.
-    pub post: Post,
+    pub pool: Pool,
     /// How a worker is started.
     pub launch: Launch,
     /// What else it gets.
@@ -56,7 +56,7 @@ pub struct Cluster {
 
 /// Runs until it is told to stop, or no worker comes up.
 pub fn run(cluster: Cluster) -> anyhow::Result<()> {
-    let place = Place::new(cluster.post.host.netns().inode, cluster.post.name().clone());
+    let place = Place::new(cluster.pool.host.netns().inode, cluster.pool.name().clone());
     cluster.outfit.output.probe()?;
     let lock = match Lock::claim(&place) {
         Err(error) if cluster.replace && error.is::<HasMaster>() => {
@@ -73,7 +73,7 @@ pub fn run(cluster: Cluster) -> anyhow::Result<()> {
 }
 
 async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
-    let Cluster { post, launch, outfit, workers, rules, say, .. } = cluster;
+    let Cluster { pool, launch, outfit, workers: count, rules, say, .. } = cluster;
     let mut signals = Signals::new().context("wait for signals")?;
     let measured = rules.memory.is_some() || rules.total.is_some();
     let groups = if measured { groups(&place, say) } else { None };
@@ -81,10 +81,10 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
     let (requests, mut asked) = mpsc::channel(REQUESTS);
     let listener = control::bind(&place)?;
     spawn_local(control::serve(listener, requests));
-    let crew = Crew::new(post, launch, outfit, place.clone(), groups, events);
+    let workers = Workers::new(pool, launch, outfit, place.clone(), groups, events);
     let mut master =
-        Master { machine: Machine::new(rules, workers), crew, waiting: Vec::new(), say, ended: None };
-    for found in master.crew.adopt()? {
+        Master { machine: Machine::new(rules, count), workers, waiting: Vec::new(), say, ended: None };
+    for found in master.workers.adopt()? {
         master.handle(found);
     }
     master.handle(Event::Start);
@@ -114,7 +114,7 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
             }
             event = signals.next() => master.handle(event),
             _ = measure.tick(), if measured => {
-                let used = master.crew.memory();
+                let used = master.workers.memory();
                 master.handle(Event::Memory(used));
             }
             never = &mut watchdog => match never {},
@@ -146,7 +146,7 @@ fn groups(place: &Place, say: fn(&str)) -> Option<Delegated> {
 
 struct Master {
     machine: Machine,
-    crew: Crew,
+    workers: Workers,
     /// Who waits for the end of something, and of which generation.
     waiting: Vec<(u64, Asked)>,
     say: fn(&str),
@@ -176,7 +176,7 @@ impl Master {
     /// that it was to replace serves on.
     fn enter(&mut self, id: WorkerId) -> Event {
         let Some(instead_of) = self.machine.replaces(id) else { return Event::Ready(id) };
-        match self.crew.enter(id, instead_of) {
+        match self.workers.enter(id, instead_of) {
             Ok(warnings) => {
                 for warning in &warnings {
                     self.say(warning);
@@ -199,7 +199,7 @@ impl Master {
                 _ => None,
             });
             let drained: Vec<WorkerId> = drained.collect();
-            let done = self.crew.drain(&drained);
+            let done = self.workers.drain(&drained);
             self.complain("drain workers", done);
             for action in actions {
                 self.carry_out(action);
@@ -210,37 +210,37 @@ impl Master {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Spawn { id, index, generation } => {
-                if let Err(error) = self.crew.spawn(id, index, generation) {
+                if let Err(error) = self.workers.spawn(id, index, generation) {
                     // It may have been started and not noted.
-                    let _gone = self.crew.signal(id, Signal::KILL);
+                    let _gone = self.workers.signal(id, Signal::KILL);
                     let why = one_line(&error);
                     self.machine.handle(Instant::now().into(), Event::Exited { id, why });
                 }
             }
             Action::Serve { id, instead_of } => {
-                let (port, process) = (self.crew.port(id), self.crew.process(id));
+                let (port, process) = (self.workers.port(id), self.workers.process(id));
                 if let (Some(port), Some(process)) = (port, process) {
-                    self.say(&format!("{}: {port} serves, as process {process}", self.crew.post.name()));
+                    self.say(&format!("{}: {port} serves, as process {process}", self.workers.pool.name()));
                 }
                 if let Some(old) = instead_of {
-                    self.crew.see_off(old);
+                    self.workers.see_off(old);
                 }
             }
-            Action::Drain(id) => self.crew.see_off(id),
+            Action::Drain(id) => self.workers.see_off(id),
             Action::Renice(id) => {
-                let done = self.crew.renice(id);
+                let done = self.workers.renice(id);
                 self.complain("make a retired worker nice", done);
             }
             Action::Terminate(id) => {
-                let done = self.crew.signal(id, Signal::TERM);
+                let done = self.workers.signal(id, Signal::TERM);
                 self.complain("end a worker", done);
             }
             Action::Kill(id) => {
-                let done = self.crew.signal(id, Signal::KILL);
+                let done = self.workers.signal(id, Signal::KILL);
                 self.complain("kill a worker", done);
             }
             Action::Forget(id) => {
-                let done = self.crew.forget(id);
+                let done = self.workers.forget(id);
                 self.complain("clean up after a worker", done);
             }
             Action::Tell(news) => self.tell(&news),
@@ -249,7 +249,7 @@ impl Master {
     }
 
     fn tell(&mut self, news: &News) {
-        self.say(&format!("{}: {news}", self.crew.post.name()));
+        self.say(&format!("{}: {news}", self.workers.pool.name()));
         match news {
             News::Reloading { .. } => systemd::reloading(),
             News::Reloaded { .. } | News::ReloadStopped { .. } | News::Scaled { .. } => {
@@ -290,7 +290,7 @@ impl Master {
     fn asked(&mut self, asked: Asked) {
         let event = match &asked.request {
             Request::Status => {
-                let used = self.crew.memory();
+                let used = self.workers.memory();
                 self.handle(Event::Memory(used));
                 let status = self.status();
                 spawn_local(asked.end(Answer::Status(status)));
@@ -318,17 +318,17 @@ impl Master {
                 index: worker.index,
                 id: id.0,
                 generation: worker.generation,
-                pid: self.crew.process(id).map_or(0, |process| process.pid),
-                port: self.crew.port(id).unwrap_or(0),
+                pid: self.workers.process(id).map_or(0, |process| process.pid),
+                port: self.workers.port(id).unwrap_or(0),
                 state: stage(worker.stage).into(),
                 memory: worker.memory,
                 cause: worker.cause(),
-                status: self.crew.status(id),
+                status: self.workers.status(id),
             })
             .collect();
         workers.sort_by_key(|worker| (worker.index, worker.id));
         Status {
-            name: self.crew.post.name().to_string(),
+            name: self.workers.pool.name().to_string(),
             master: std::process::id(),
             wanted: machine.wanted(),
             serving: machine.serving(),

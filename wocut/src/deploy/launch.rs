@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use rustix::process::Signal;
 use tokio::{
     process::{Child, Command},
@@ -19,10 +19,10 @@ use crate::{
     health::{self, Target},
     model::{Check, InstanceSpec, Listen, ProcessId, Protocol},
     sys::{
-        inherited,
+        held, inherited,
         listen_events::ListenEvents,
         listeners::{self, Listener},
-        pidfd::{Pidfd, identify, send},
+        pidfd::{Pidfd, send},
     },
 };
 
@@ -94,8 +94,14 @@ pub enum NotReady {
 }
 
 impl Launch {
-    /// Starts it, in a process group of its own, so that what a terminal sends comes once. `adorn` adds to the command.
-    pub fn start(&self, port: u16, adorn: impl FnOnce(&mut Command)) -> anyhow::Result<Started> {
+    /// Starts it, in a process group of its own, so that what a terminal sends comes once. `adorn` adds to the command,
+    /// and the program begins when `note` has written down who it is.
+    pub fn start(
+        &self,
+        port: u16,
+        adorn: impl FnOnce(&mut Command),
+        note: impl FnOnce(ProcessId) -> anyhow::Result<()> + Send,
+    ) -> anyhow::Result<Started> {
         let port = port.to_string();
         let mut words = self.command.iter().map(|word| fill_in(word, &port));
         let program = words.next().context("there is no command to start")?;
@@ -108,10 +114,8 @@ impl Launch {
             .process_group(0);
         adorn(&mut command);
         inherited::close_on_exec();
-        let child = command.spawn().with_context(|| format!("start {}", program.to_string_lossy()))?;
-        let pid = child.id().context("it has ended already")?;
-        // Nobody reaps it but this process, so its number is its own.
-        let process = identify(pid).ok_or_else(|| anyhow!("{} ended at once", program.to_string_lossy()))?;
+        let (child, process) = held::spawn(&mut command, note)
+            .with_context(|| format!("start {}", program.to_string_lossy()))?;
         let due = Instant::now() + self.ready_timeout;
         Ok(Started { child, process, spec: port.parse()?, due })
     }
@@ -208,7 +212,7 @@ mod tests {
 
     async fn outcome(script: &str) -> NotReady {
         let launch = launch(script);
-        let mut started = launch.start(9, |_| {}).unwrap();
+        let mut started = launch.start(9, |_| {}, |_| Ok(())).unwrap();
         let outcome = launch.ready(&mut started).await.unwrap_err();
         drop(started.child.kill().await);
         outcome
@@ -235,7 +239,7 @@ mod tests {
     async fn program_that_cannot_be_started_is_named() {
         let mut launch = launch("");
         launch.command = vec!["/nowhere/at-all".into()];
-        let error = launch.start(9, |_| {}).unwrap_err();
+        let error = launch.start(9, |_| {}, |_| Ok(())).unwrap_err();
         assert!(format!("{error:#}").contains("start /nowhere/at-all: No such file"), "{error:#}");
     }
 }

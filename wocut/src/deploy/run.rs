@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Patience, Post,
+    Patience, Pool,
     launch::{Launch, code},
     notify, see_off,
 };
@@ -36,7 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Run {
     /// Its service.
-    pub post: Post,
+    pub pool: Pool,
     /// How an instance is started.
     pub launch: Launch,
     /// How long those before it may take to end.
@@ -59,19 +59,19 @@ pub async fn run(run: Run) -> anyhow::Result<u8> {
 }
 
 /// Ends what is run under a name, and its service.
-pub async fn release(post: Post, patience: Patience) -> anyhow::Result<()> {
-    post.expect_processes()?;
-    if !post.host.wanted()?.services.contains_key(post.name()) {
-        bail!(NotAttached(format!("nothing runs as {}", post.name())));
+pub async fn release(pool: Pool, patience: Patience) -> anyhow::Result<()> {
+    pool.expect_processes()?;
+    if !pool.host.wanted()?.services.contains_key(pool.name()) {
+        bail!(NotAttached(format!("nothing runs as {}", pool.name())));
     }
-    post.exit(&[])?;
-    let processes = post.processes()?;
-    post.retire(&processes)?;
+    pool.exit(&[])?;
+    let processes = pool.processes()?;
+    pool.retire(&processes)?;
     // All at once: one after the other could take as many times as long.
-    let post = Rc::new(post);
+    let pool = Rc::new(pool);
     let end = |process| {
-        let post = Rc::clone(&post);
-        async move { see_off(&post, process, patience).await }
+        let pool = Rc::clone(&pool);
+        async move { see_off(&pool, process, patience).await }
     };
     let mut leaving: JoinSet<_> = JoinSet::new();
     LocalSet::new()
@@ -144,7 +144,7 @@ impl Runner {
         };
         systemd::stopping();
         current.pidfd.kill_group();
-        self.run.post.exit(&[current.process])?;
+        self.run.pool.exit(&[current.process])?;
         loop {
             tokio::select! {
                 one = self.leaving.join_next() => if one.is_none() { return Ok(code(ended)) },
@@ -161,26 +161,21 @@ impl Runner {
         mut current: Option<&mut Current>,
     ) -> anyhow::Result<Next> {
         let run = Rc::clone(&self.run);
-        let Run { post, launch, patience, .. } = &*run;
-        let name = post.name();
-        let spec = post.claim()?;
+        let Run { pool, launch, patience, .. } = &*run;
+        let name = pool.name();
+        let spec = pool.claim()?;
         let begin = || {
             let notify =
-                systemd::listens().then(|| notify::Notify::bind(&self.ear(spec.port))).transpose()?;
+                systemd::listens().then(|| notify::Notify::bind(&self.notify_path(spec.port))).transpose()?;
             let told = |command: &mut Command| {
                 if let Some(notify) = &notify {
                     command.env("NOTIFY_SOCKET", notify.path()).env_remove("WATCHDOG_PID");
                 }
             };
-            Ok((launch.start(spec.port, told)?, notify))
+            Ok((launch.start(spec.port, told, pool.note(&spec))?, notify))
         };
         let begun: anyhow::Result<_> = begin();
-        let (mut started, notify) = begun.inspect_err(|_| drop(post.give_back(&spec)))?;
-        if let Err(error) = post.note(&spec, started.process) {
-            started.end(patience.kill_after).await;
-            post.give_back(&spec)?;
-            return Err(error);
-        }
+        let (mut started, notify) = begun.inspect_err(|_| drop(pool.give_back(&spec)))?;
         let mut heard = JoinSet::new();
         if let Some(notify) = notify {
             heard.spawn_local(hear(notify));
@@ -191,13 +186,13 @@ impl Runner {
                     Ok(()) => break,
                     Err(why) => {
                         started.end(patience.kill_after).await;
-                        post.give_back(&spec)?;
+                        pool.give_back(&spec)?;
                         let what = format!("{name}: the program does not serve on port {spec}");
                         return Err(anyhow::Error::new(why).context(what));
                     }
                 },
                 ended = ended(&mut current) => {
-                    post.exit(&[ended])?;
+                    pool.exit(&[ended])?;
                     current = None;
                 }
                 signal = signals.next() => {
@@ -208,7 +203,7 @@ impl Runner {
                     self.pass_on(signal, current.as_ref().map_or(started.process, |current| current.process));
                     if ends(signal) {
                         let code = started.end(patience.kill_after).await;
-                        post.give_back(&spec)?;
+                        pool.give_back(&spec)?;
                         return Ok(Next::Ended(code));
                     }
                 }
@@ -216,14 +211,14 @@ impl Runner {
         }
         let entered = Pidfd::of(started.process).map_err(Into::into).and_then(|opened| {
             let pidfd = opened.context("the program has ended")?;
-            Ok((pidfd, post.enter(&spec, started.process, None)?))
+            Ok((pidfd, pool.enter(&spec, started.process, None)?))
         });
         let (pidfd, (done, before)) = match entered {
             Ok(entered) => entered,
             Err(error) => {
                 let error: anyhow::Error = error;
                 started.end(patience.kill_after).await;
-                post.give_back(&spec)?;
+                pool.give_back(&spec)?;
                 return Err(error);
             }
         };
@@ -240,8 +235,8 @@ impl Runner {
     }
 
     /// Where a program says how it is.
-    fn ear(&self, port: u16) -> PathBuf {
-        self.run.post.host.state_path().with_extension(format!("{port}.notify"))
+    fn notify_path(&self, port: u16) -> PathBuf {
+        self.run.pool.host.state_path().with_extension(format!("{port}.notify"))
     }
 
     /// Sees to the end of one that gets no new connections.
@@ -251,8 +246,8 @@ impl Runner {
         self.leaving.spawn_local(async move {
             let now = Patience { grace: Duration::ZERO, ..run.patience };
             let seen_off = tokio::select! {
-                done = see_off(&run.post, process, run.patience) => done,
-                () = hurry.notified() => see_off(&run.post, process, now).await,
+                done = see_off(&run.pool, process, run.patience) => done,
+                () = hurry.notified() => see_off(&run.pool, process, now).await,
             };
             if let Err(error) = seen_off {
                 (run.say)(&format!("process {process} was not ended: {}", one_line(&error)));
@@ -275,7 +270,7 @@ impl Runner {
     }
 
     fn serving(&self, current: &Current) {
-        systemd::ready(&format!("{} is process {}", self.run.post.name(), current.process));
+        systemd::ready(&format!("{} is process {}", self.run.pool.name(), current.process));
     }
 
     fn say(&self, line: &str) {

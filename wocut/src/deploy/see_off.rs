@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::Post;
+use super::Pool;
 use crate::{
     model::ProcessId,
     sys::pidfd::{Pidfd, send},
@@ -30,12 +30,12 @@ pub struct Patience {
 
 /// Waits until the last connection of a process is gone, then has it end, and takes it out of its service. A process
 /// that was not this one when it was noted is left alone.
-pub async fn see_off(post: &Post, process: ProcessId, patience: Patience) -> anyhow::Result<()> {
+pub async fn see_off(pool: &Pool, process: ProcessId, patience: Patience) -> anyhow::Result<()> {
     if let Some(pidfd) = Pidfd::of(process)? {
         let end = Instant::now() + patience.grace;
         tokio::select! {
             ended = pidfd.ended() => ended?,
-            () = left_alone(post, process, end) => send(process, Signal::TERM)?,
+            () = left_alone(pool, process, end) => send(process, Signal::TERM)?,
         }
         if timeout(patience.kill_after, pidfd.ended()).await.is_err() {
             send(process, Signal::KILL)?;
@@ -43,18 +43,18 @@ pub async fn see_off(post: &Post, process: ProcessId, patience: Patience) -> any
         }
         pidfd.kill_group();
     }
-    post.exit(&[process]).map(drop)
+    pool.exit(&[process]).map(drop)
 }
 
 /// Returns when a process has no connections left, or at the end of its time.
-pub(crate) async fn left_alone(post: &Post, process: ProcessId, end: Instant) {
+pub(crate) async fn left_alone(pool: &Pool, process: ProcessId, end: Instant) {
     let handshakes = sleep(HANDSHAKE);
     if timeout_at(end, handshakes).await.is_err() {
         return;
     }
     while Instant::now() < end {
         let look = Instant::now();
-        if post.open(process).is_ok_and(|open| open == 0) {
+        if pool.open(process).is_ok_and(|open| open == 0) {
             return;
         }
         let pause = sleep(LOOK.max(look.elapsed() * SHARE));

@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod connections;
 pub mod elsewhere;
 pub mod group;
+pub mod held;
 pub mod inherited;
 pub mod interrupt;
 pub mod kernel_types;

@@ -10,7 +10,7 @@ use super::{
     family::Family,
     pick::FLAT,
     rule::{self, normal},
-    rules::{self, Chain, Entry, NatRule},
+    rules::{self, Chain, Doors, Entry, NatRule},
     save::{Saved, Table},
 };
 
@@ -43,10 +43,10 @@ pub(super) struct Input {
 /// What makes the tables as wanted.
 ///
 /// Each table changes in one step. What a mark leads to is there before the mark is set, and goes after it.
-pub(super) fn input(family: Family, saved: &Saved, entries: &[Entry<'_>], guard: &[String]) -> Input {
+pub(super) fn input(family: Family, saved: &Saved, entries: &[Entry<'_>], doors: &Doors) -> Input {
     let (nat_first, nat_last) = nat(family, saved.table("nat"), entries);
     let mangle = replace(saved.table("mangle"), &rules::mangle(family, entries), &MANGLE);
-    let filter = replace(saved.table("filter"), &rules::filter(family, guard, entries), &FILTER);
+    let filter = replace(saved.table("filter"), &rules::filter(family, doors, entries), &FILTER);
     Input {
         first: section("nat", &nat_first) + &section("mangle", &mangle),
         last: section("nat", &nat_last) + &section("filter", &filter),

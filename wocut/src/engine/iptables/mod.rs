@@ -5,7 +5,7 @@
 //! which PREROUTING and OUTPUT have one jump each. Rules of others are neither touched nor counted.
 //!
 //! In reading order: `rules` makes rule text, and so do `pick` (with `random`, `turns` and `sticky`, a file a policy) and
-//! `guard`; `save` reads what is there, `diff` makes the one out of the other, `exec` runs the tools, `release` sees to
+//! `guard` and `vacant`; `save` reads what is there, `diff` makes the one out of the other, `exec` runs the tools, `release` sees to
 //! UDP flows of instances that are gone, `connections` to the open ones of one service, and `linger` to all when the
 //! last rule goes. Both flavours of iptables will do, whichever is in PATH.
 
@@ -31,6 +31,7 @@ mod sticky;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod vacant;
 
 use anyhow::{Context as _, bail};
 pub(crate) use chain::is_own;
@@ -41,7 +42,7 @@ pub(crate) use mark::MASK;
 pub use probe::{Extension, extensions};
 use release::Release;
 pub(crate) use rule::words;
-use rules::Entry;
+use rules::{Doors, Entry};
 use save::Saved;
 
 use super::{Engine, ObservedService};
@@ -256,7 +257,9 @@ fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> Input
             Entry { name, service, marks: mark::assign(&instances, &observe::marks(saved, name)) }
         })
         .collect();
-    diff::input(family, saved, &entries, &guards(family, services))
+    let all: Vec<&Service> = services.iter().map(|(_, service)| *service).collect();
+    let doors = Doors { vacant: vacant::rules(family, saved, &all), guard: guards(family, services) };
+    diff::input(family, saved, &entries, &doors)
 }
 
 /// What refuses at the instances' own ports: a daemon may listen for a family that its service does not.

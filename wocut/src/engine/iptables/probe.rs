@@ -1,6 +1,6 @@
 //! Whether this host can run the engine: found out by trying.
 
-use super::{exec, family::Family};
+use super::{exec, family::Family, vacant};
 
 /// Every table, match and target that the engine uses, in a chain that no hook leads to.
 fn representative(family: Family) -> String {
@@ -52,12 +52,18 @@ pub struct Extension {
 const NO_ENGINE: &str = "no engine iptables";
 
 /// Name, table, rule, and what is missed without it.
-const EXTENSIONS: [(&str, &str, &str, &str); 11] = [
+const EXTENSIONS: [(&str, &str, &str, &str); 12] = [
     ("match tcp, udp", "nat", "-p tcp -m tcp --dport 1 --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN", NO_ENGINE),
     ("match addrtype", "nat", "-m addrtype --dst-type LOCAL -j RETURN", NO_ENGINE),
     ("match conntrack", "mangle", "-m conntrack --ctstate NEW -j RETURN", NO_ENGINE),
     ("match statistic", "mangle", "-m statistic --mode random --probability 0.5 -j RETURN", NO_ENGINE),
     ("match mark", "nat", "-m mark --mark 0x1/0xffff -j RETURN", NO_ENGINE),
+    (
+        "match socket",
+        "filter",
+        vacant::LISTENS,
+        "clients of an instance of `run` or `cluster` that died are refused until it is taken out",
+    ),
     ("match comment", "nat", "-m comment --comment probe -j RETURN", NO_ENGINE),
     ("target MARK", "mangle", "-j MARK --set-xmark 0x1/0xffff", NO_ENGINE),
     (

@@ -10,6 +10,7 @@ use super::{
     family::Family,
     mark::MASK,
     pick::{self, Candidate},
+    vacant,
 };
 use crate::model::{Instance, Listen, Name, OnEmpty, Protocol, Service};
 
@@ -151,9 +152,18 @@ fn translations(protocol: Protocol, instance: &Instance) -> Vec<(&'static str, S
     }
 }
 
-/// The filter table's chain: what `guard` refuses, and what is turned away because no instance can take it; no chain at
-/// all if that is nothing.
-pub(super) fn filter(family: Family, guard: &[String], entries: &[Entry<'_>]) -> Vec<Chain> {
+/// What the filter table does before it looks at services.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    /// [`super::vacant`]
+    pub(super) vacant: Vec<String>,
+    /// [`super::guard`]
+    pub(super) guard: Vec<String>,
+}
+
+/// The filter table's chains: who would find nobody, what `guard` refuses, and what is turned away because no instance can
+/// take it; no chain at all if that is nothing.
+pub(super) fn filter(family: Family, doors: &Doors, entries: &[Entry<'_>]) -> Vec<Chain> {
     let away = |entry: &Entry<'_>, listen: &Listen| entry.turned_away(family, listen.protocol);
     let concerned: BTreeSet<(Protocol, u16)> = listens(family, entries)
         .filter(|(entry, listen)| away(entry, listen).is_some())
@@ -165,8 +175,8 @@ pub(super) fn filter(family: Family, guard: &[String], entries: &[Entry<'_>]) ->
             let target = away(entry, listen).unwrap_or("RETURN");
             format!("{} -m conntrack --ctstate NEW -j {target}", matches(family, listen))
         });
-    let rules: Vec<String> = guard.iter().cloned().chain(turned_away).collect();
-    if rules.is_empty() { Vec::new() } else { with_root(rules, []) }
+    let rules = doors.vacant.iter().chain(&doors.guard).cloned().chain(turned_away).collect();
+    with_root(rules, (!doors.vacant.is_empty()).then(vacant::chain))
 }
 
 /// The target that refuses in so many words.

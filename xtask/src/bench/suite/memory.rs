@@ -1,9 +1,9 @@
 //! `memory`: what maps take in the kernel, what a command takes while it runs, and what a proxy keeps.
 
-use std::fs;
+use std::process::Child;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result};
-use wait4::Wait4 as _;
 
 use super::ground::{Ground, Stand};
 use super::numbered::each;
@@ -33,12 +33,23 @@ pub(super) fn run(bench: &Bench, into: &mut Measured) -> Result<()> {
 fn attach(bench: &Bench, stand: &Stand<Echo>, peer: Peer, service: &Service) -> Result<Vec<Reading>> {
     let Peer::Wocut(attachment) = peer else { return Ok(Vec::new()) };
     let mut command = wocut(bench, &stand.place);
-    let used = command.args(attachment.words(service)).spawn().and_then(|mut child| child.wait4());
+    let peak = command.args(attachment.words(service)).spawn().and_then(peak_of);
     let maps = if peer == Peer::EBPF { Some(map_bytes(&stand.place)) } else { None };
     detach(bench, &stand.place)?;
-    let peak = (Measure::PeakKibibytes, kibibytes(used.context("run wocut")?.rusage.maxrss));
+    let peak = peak.context("run wocut")?.context("find the peak memory of wocut")?;
+    let peak = (Measure::PeakKibibytes, peak);
     let maps = maps.transpose()?.map(|bytes| (Measure::MapKibibytes, kibibytes(bytes)));
     Ok([peak].into_iter().chain(maps).collect())
+}
+
+/// Looked at as long as it runs: `ru_maxrss` of a child that has ended counts what this program had when it started it.
+fn peak_of(mut child: Child) -> io::Result<Option<f64>> {
+    let mut peak = None;
+    while child.try_wait()?.is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        peak = peak_kibibytes(&status).or(peak);
+    }
+    Ok(peak)
 }
 
 /// The peak of a proxy that has taken its configuration.

@@ -18,7 +18,7 @@ use crate::{
 
 /// A service of processes, as it is to be.
 #[derive(Debug)]
-pub struct Post {
+pub struct Pool {
     /// Where it is.
     pub host: Host,
     /// The service, without instances.
@@ -33,7 +33,7 @@ pub struct Post {
     pub rehearsed: Cell<bool>,
 }
 
-impl Post {
+impl Pool {
     /// What its service is called.
     pub fn name(&self) -> &Name {
         &self.service.name
@@ -56,10 +56,11 @@ impl Post {
         Ok(spec)
     }
 
-    /// What was started there is ended by whatever command comes next, should this process be killed before it is an
-    /// instance.
-    pub fn note(&self, spec: &InstanceSpec, process: ProcessId) -> anyhow::Result<()> {
-        self.host.note(spec.port, Claim { by: own()?, process: Some(process) })
+    /// Writes down what is started there: it is ended by whatever command comes next, should this process be killed
+    /// before it is an instance.
+    pub fn note(&self, spec: &InstanceSpec) -> impl FnOnce(ProcessId) -> anyhow::Result<()> + Send {
+        let (host, port) = (&self.host, spec.port);
+        move |process| host.note(port, Claim { by: own()?, process: Some(process) })
     }
 
     /// No instance is started there.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     deploy::{
-        Post,
+        Pool,
         launch::{Launch, NotReady, Started},
         left_alone,
         notify::Notify,
@@ -51,18 +51,18 @@ pub struct Outfit {
     pub retire_nice: i32,
 }
 
-pub(super) struct Crew {
-    pub(super) post: Rc<Post>,
+pub(super) struct Workers {
+    pub(super) pool: Rc<Pool>,
     launch: Rc<Launch>,
     outfit: Outfit,
     place: Place,
     groups: Option<Delegated>,
     events: UnboundedSender<Event>,
-    all: BTreeMap<WorkerId, Hand>,
+    all: BTreeMap<WorkerId, Handle>,
 }
 
 /// A worker that was started.
-struct Hand {
+struct Handle {
     known: Known,
     pidfd: Option<Pidfd>,
     /// Whether it came into the service.
@@ -72,22 +72,22 @@ struct Hand {
     tasks: Vec<AbortHandle>,
 }
 
-impl Crew {
+impl Workers {
     pub(super) fn new(
-        post: Post,
+        pool: Pool,
         launch: Launch,
         outfit: Outfit,
         place: Place,
         groups: Option<Delegated>,
         events: UnboundedSender<Event>,
     ) -> Self {
-        Self { post: post.into(), launch: launch.into(), outfit, place, groups, events, all: BTreeMap::new() }
+        Self { pool: pool.into(), launch: launch.into(), outfit, place, groups, events, all: BTreeMap::new() }
     }
 
     /// Finds workers of earlier masters that are alive. Whatever is an instance of the service is one.
     pub(super) fn adopt(&mut self) -> anyhow::Result<Vec<Event>> {
-        let wanted = self.post.host.wanted()?;
-        let service = wanted.services.get(self.post.name());
+        let wanted = self.pool.host.wanted()?;
+        let service = wanted.services.get(self.pool.name());
         let instances = service.into_iter().flat_map(|service| &service.instances);
         let serving: BTreeMap<ProcessId, Admin> =
             instances.clone().filter_map(|instance| Some((instance.process?, instance.admin))).collect();
@@ -118,25 +118,24 @@ impl Crew {
             // Nobody told it of a watchdog, and it is about to be replaced.
             let hears = self.listen(id, notify, None, &status, &Rc::default());
             let (pidfd, tasks) = (Pidfd::of(known.process)?, vec![ended.abort_handle(), hears]);
-            self.all.insert(id, Hand { known, pidfd, entered: admin.is_some(), group, status, tasks });
+            self.all.insert(id, Handle { known, pidfd, entered: admin.is_some(), group, status, tasks });
             found.push(Event::Adopted { id, index, generation, serves: admin == Some(Admin::Ready) });
         }
         Ok(found)
     }
 
     pub(super) fn spawn(&mut self, id: WorkerId, index: u32, generation: u64) -> anyhow::Result<()> {
-        let output = self.outfit.output.open(self.post.name(), index)?;
+        let output = self.outfit.output.open(self.pool.name(), index)?;
         let notify = Notify::bind(&self.place.notify(id)).context("listen to a worker")?;
-        let spec = self.post.claim()?;
-        let dress = |command: &mut Command| self.dress(command, index, &notify, output.as_ref());
-        let start = || self.launch.start(spec.port, dress);
+        let spec = self.pool.claim()?;
+        let prepare = |command: &mut Command| self.prepare(command, index, &notify, output.as_ref());
+        let start = || self.launch.start(spec.port, prepare, self.pool.note(&spec));
         let started = match &self.outfit.cpus {
             None => start(),
             Some(cpus) => cpus.on(index, start).context("give a worker its CPU").and_then(|started| started),
         };
-        let started = started.inspect_err(|_| drop(self.post.give_back(&spec)))?;
+        let started = started.inspect_err(|_| drop(self.pool.give_back(&spec)))?;
         let process = started.process;
-        self.post.note(&spec, process)?;
         let pidfd = Pidfd::of(process)?;
         let group = self.groups.as_ref().and_then(|groups| {
             let group = groups.make(&self.group_name(index, id)).ok()?;
@@ -148,11 +147,11 @@ impl Crew {
         let follows = spawn_local(follow(id, Rc::clone(&self.launch), started, ready, self.events.clone()));
         let known = Known { id, index, generation, process, spec };
         let tasks = vec![listens, follows.abort_handle()];
-        self.all.insert(id, Hand { known, pidfd, entered: false, group, status, tasks });
+        self.all.insert(id, Handle { known, pidfd, entered: false, group, status, tasks });
         self.write()
     }
 
-    fn dress(&self, command: &mut Command, index: u32, notify: &Notify, output: Option<&OwnedFd>) {
+    fn prepare(&self, command: &mut Command, index: u32, notify: &Notify, output: Option<&OwnedFd>) {
         command.env("WOCUT_WORKER", index.to_string());
         command.env("NOTIFY_SOCKET", notify.path()).env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
         if let Some(watchdog) = self.outfit.watchdog {
@@ -167,7 +166,7 @@ impl Crew {
     }
 
     fn group_name(&self, index: u32, id: WorkerId) -> String {
-        format!("{}-{index}-{id}", self.post.name())
+        format!("{}-{index}-{id}", self.pool.name())
     }
 
     fn listen(
@@ -189,28 +188,28 @@ impl Crew {
         instead_of: Option<WorkerId>,
     ) -> anyhow::Result<Vec<String>> {
         let leaving: Vec<ProcessId> = instead_of.and_then(|old| self.process(old)).into_iter().collect();
-        let hand = self.all.get_mut(&id).context("the worker is gone")?;
-        let (done, _) = self.post.enter(&hand.known.spec, hand.known.process, Some(&leaving))?;
-        hand.entered = true;
+        let handle = self.all.get_mut(&id).context("the worker is gone")?;
+        let (done, _) = self.pool.enter(&handle.known.spec, handle.known.process, Some(&leaving))?;
+        handle.entered = true;
         Ok(done.warnings)
     }
 
     /// They get no new connections any more.
     pub(super) fn drain(&self, ids: &[WorkerId]) -> anyhow::Result<()> {
         let leaving: Vec<ProcessId> = ids.iter().filter_map(|id| self.process(*id)).collect();
-        if leaving.is_empty() { Ok(()) } else { self.post.retire(&leaving).map(drop) }
+        if leaving.is_empty() { Ok(()) } else { self.pool.retire(&leaving).map(drop) }
     }
 
     /// Tells when the last connection of a worker is gone.
     pub(super) fn see_off(&mut self, id: WorkerId) {
-        let (post, events) = (Rc::clone(&self.post), self.events.clone());
-        let Some(hand) = self.all.get_mut(&id) else { return };
-        let process = hand.known.process;
+        let (pool, events) = (Rc::clone(&self.pool), self.events.clone());
+        let Some(handle) = self.all.get_mut(&id) else { return };
+        let process = handle.known.process;
         let waits = spawn_local(async move {
-            left_alone(&post, process, Instant::now() + LONG).await;
+            left_alone(&pool, process, Instant::now() + LONG).await;
             let _over = events.send(Event::NoConnections(id));
         });
-        hand.tasks.push(waits.abort_handle());
+        handle.tasks.push(waits.abort_handle());
     }
 
     /// What it started, and each of its threads, are in its process group.
@@ -230,23 +229,24 @@ impl Crew {
 
     /// Nothing is left of it.
     pub(super) fn forget(&mut self, id: WorkerId) -> anyhow::Result<()> {
-        let Some(hand) = self.all.remove(&id) else { return Ok(()) };
-        hand.tasks.iter().for_each(AbortHandle::abort);
-        if let Some(pidfd) = hand.pidfd {
+        let Some(handle) = self.all.remove(&id) else { return Ok(()) };
+        handle.tasks.iter().for_each(AbortHandle::abort);
+        if let Some(pidfd) = handle.pidfd {
             pidfd.kill_group();
         }
         // What it started may live on: then its group stays.
-        let _stays = hand.group.map(|group| group.remove());
-        let Known { process, spec, .. } = &hand.known;
-        let left = if hand.entered { self.post.exit(&[*process]) } else { self.post.give_back(spec) };
+        let _stays = handle.group.map(|group| group.remove());
+        let Known { process, spec, .. } = &handle.known;
+        let left = if handle.entered { self.pool.exit(&[*process]) } else { self.pool.give_back(spec) };
         self.write()?;
         left.map(drop)
     }
 
     /// What workers use, in bytes.
     pub(super) fn memory(&self) -> Vec<(WorkerId, u64)> {
-        let pids: Vec<u32> = self.all.values().map(|hand| hand.known.process.pid).collect();
-        let grouped = self.all.values().map(|hand| hand.group.as_ref().and_then(|group| group.used().ok()));
+        let pids: Vec<u32> = self.all.values().map(|handle| handle.known.process.pid).collect();
+        let grouped =
+            self.all.values().map(|handle| handle.group.as_ref().and_then(|group| group.used().ok()));
         let grouped: Vec<Option<u64>> = grouped.collect();
         let read = if grouped.contains(&None) { resident(&pids) } else { vec![0; pids.len()] };
         let used = grouped.into_iter().zip(read).map(|(grouped, read)| grouped.unwrap_or(read));
@@ -254,11 +254,11 @@ impl Crew {
     }
 
     pub(super) fn process(&self, id: WorkerId) -> Option<ProcessId> {
-        self.all.get(&id).map(|hand| hand.known.process)
+        self.all.get(&id).map(|handle| handle.known.process)
     }
 
     pub(super) fn port(&self, id: WorkerId) -> Option<u16> {
-        self.all.get(&id).map(|hand| hand.known.spec.port)
+        self.all.get(&id).map(|handle| handle.known.spec.port)
     }
 
     pub(super) fn status(&self, id: WorkerId) -> Option<String> {
@@ -266,7 +266,7 @@ impl Crew {
     }
 
     fn write(&self) -> anyhow::Result<()> {
-        state::write(&self.place.state(), self.all.values().map(|hand| hand.known.clone()).collect())
+        state::write(&self.place.state(), self.all.values().map(|handle| handle.known.clone()).collect())
     }
 }
 
