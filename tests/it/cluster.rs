@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use wocut_tests::commands::Commands;
 use wocut_tests::crowd::Crowd;
+use wocut_tests::emulated::limit;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::figures::note;
@@ -353,7 +356,7 @@ while True:
     let mut master = Wrapper::start(&host, "cluster web --listen 80/tcp -n 1", &command);
     serve_anew(&host, 1, &[]);
     let lines = |master: &Wrapper| master.log().matches("web[0]: asked\n").count();
-    let ask = || drop(host.lan.client.run(|| std::net::TcpStream::connect(host.lan.at(Family::V4, SERVICE))));
+    let ask = || drop(host.lan.client.run(|| TcpStream::connect(host.lan.at(Family::V4, SERVICE))));
     ask();
     wait_until("a line is passed on", PATIENCE, || lines(&master) == 1);
     master.kill();
@@ -379,4 +382,31 @@ fn second_master_of_one_name_is_refused(engine: Engine) {
     assert!(second.log().contains("error") && second.log().contains("web"), "{}", second.log());
     assert_eq!((serving(&host), processes(&host.lan.server)), before);
     stop(&host, &mut first, &rules);
+}
+
+engines! { client_that_has_nobody_else_to_go_to_is_refused_at_once: ebpf nft legacy }
+fn client_that_has_nobody_else_to_go_to_is_refused_at_once(engine: Engine) {
+    let host = Host::new(engine);
+    let script = "import os, socket
+s = socket.create_server(('', int(os.environ['PORT'])), family=socket.AF_INET)
+while True:
+    s.accept()[0].close()";
+    let command = ["python3", "-c", script].map(str::to_owned);
+    let mut master = start(&host, "", 2, &command);
+    let connect = |to: SocketAddr| {
+        let start = Instant::now();
+        let refused = TcpStream::connect(to).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+        assert!(start.elapsed() < limit(Duration::from_millis(900)), "{to}: {:?}", start.elapsed());
+        refused
+    };
+    // The workers do not listen for IPv6.
+    assert!(host.lan.client.run(|| connect(host.lan.at(Family::V6, SERVICE))));
+    let workers = serving(&host);
+    master.kill();
+    signal(workers[0].id, Signal::KILL);
+    wait_until("it is gone", PATIENCE, || !processes(&host.lan.server).contains_key(&workers[0].id));
+    // Conntrack knows of a connection of this host before its packet comes in.
+    let own = SocketAddr::new(Family::V4.loopback(), SERVICE);
+    let refused = host.lan.server.run(|| (0..50).filter(|_| connect(own)).count());
+    assert!(engine == Engine::Ebpf && refused == 0 || engine != Engine::Ebpf && refused < 50, "{refused}");
 }

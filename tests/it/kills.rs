@@ -1,4 +1,4 @@
-//! A minute of `kill -9`, of all that `wocut run` and `wocut cluster` start and are, under load.
+//! A minute of `kill -9` under load: of `wocut run`, of `wocut cluster`, and of its workers.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ const WORKERS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Those that were drained by one that was killed wait for the next one that is not; a request may take its time.
-const API: &str = "run api --listen 81/tcp --ports 41000-41999 --grace 3m";
+const APP: &str = "run app --listen 81/tcp --ports 41000-41999 --grace 3m";
 const WEB: &str = "cluster web --listen 80/tcp --ports 40000-40999 --output inherit -n 4";
 const POLL: &str =
     "cluster poll --listen 82/tcp --ports 42000-42099 --output inherit -n 2 --retire-timeout 3m";
@@ -64,23 +64,23 @@ fn kills_at_random_for_a_minute_cost_no_more_than_they_must(engine: Engine) {
 /// Deploys again and again, and kills one of all wrappers each time: no request is lost, and none that takes a minute.
 fn kill_wrappers(host: &Host, command: &[String], minute: Duration) -> Wrapper {
     let mut random = Random::seeded();
-    let mut wrappers = vec![Wrapper::start(host, API, command)];
+    let mut wrappers = vec![Wrapper::start(host, APP, command)];
     serves(&mut wrappers[0]);
     let poll = near(host, 81).begin(&host.lan.client);
     let (load, start) = (load(host, 81), Instant::now());
     let mut killed = 0;
     while start.elapsed() < minute {
-        wrappers.push(Wrapper::start(host, API, command));
+        wrappers.push(Wrapper::start(host, APP, command));
         load.go_on(random.below(3000).into());
         let indexes: Vec<usize> = (0..wrappers.len()).collect();
         wrappers.swap_remove(random.pick(&indexes)).kill();
         killed += 1;
     }
     drop(wrappers);
-    let mut last = Wrapper::start(host, API, command);
+    let mut last = Wrapper::start(host, APP, command);
     serves(&mut last);
     assert_eq!(poll.finish().must("have a request of a minute answered").version, "v1");
-    wait_until("all others have ended", PATIENCE, || host.instances("api").len() == 1);
+    wait_until("all others have ended", PATIENCE, || host.instances("app").len() == 1);
     tell(host, &format!("{killed} wrappers"), &load.stop()).no_failure();
     last
 }

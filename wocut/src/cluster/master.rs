@@ -211,7 +211,7 @@ impl Master {
         match action {
             Action::Spawn { id, index, generation } => {
                 if let Err(error) = self.workers.spawn(id, index, generation) {
-                    // It may have been started and not noted.
+                    // It may have been started, and its list not been written.
                     let _gone = self.workers.signal(id, Signal::KILL);
                     let why = one_line(&error);
                     self.machine.handle(Instant::now().into(), Event::Exited { id, why });

@@ -35,7 +35,7 @@ fn read(instance: &ObservedInstance) -> String {
         instances: vec![instance.clone(), instance.clone()],
     };
     let (address, accept_queue) = (Ipv4Addr::UNSPECIFIED.into(), 7);
-    let listener = Listener { address, port: 8001, bound_to_device: false, accept_queue };
+    let listener = Listener { address, port: 8001, v6_only: false, bound_to_device: false, accept_queue };
     let status = Status::of(&wanted, vec![seen], Some(&[listener]));
     page(&wanted, &status, |id| Checked { good: u64::from(id), bad: 0 })
 }

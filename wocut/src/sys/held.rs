@@ -19,7 +19,7 @@ use super::pidfd::identify;
 use crate::model::ProcessId;
 
 /// Starts a command whose program begins when `note` has returned, and never if that fails, or if this process is killed
-/// before. `note` runs on a thread of its own, of which the caller's has the end.
+/// before. `note` runs on another thread: the caller's waits in `fork(2)` for the child to begin.
 pub fn spawn(
     command: &mut Command,
     note: impl FnOnce(ProcessId) -> anyhow::Result<()> + Send,
@@ -30,12 +30,13 @@ pub fn spawn(
     // SAFETY: it allocates nothing and takes no lock: it makes four system calls on descriptors that are open there.
     unsafe { command.pre_exec(move || child.wait()) };
     let (spawned, noted) = thread::scope(|scope| {
-        let noted = scope.spawn(|| let_go(told.into(), go, note));
+        let noting = || let_go(told.into(), go, note);
+        let noted = thread::Builder::new().spawn_scoped(scope, noting).context("start a thread")?;
         let spawned = command.spawn();
         // Where there was no child, nobody is left who could write.
         drop(tell);
-        (spawned, noted.join())
-    });
+        anyhow::Ok((spawned, noted.join()))
+    })?;
     let noted = noted.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     Ok((spawned?, noted.context("it was not told who it is")?))
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use netlink_packet_sock_diag::inet::{InetResponse, StateFlags};
+use netlink_packet_sock_diag::inet::{InetResponse, StateFlags, nlas::Nla};
 
 use super::sock_diag;
 
@@ -13,6 +13,8 @@ pub struct Listener {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
+    /// One of IPv6 takes no IPv4 (`IPV6_V6ONLY`).
+    pub v6_only: bool,
     /// It is bound to one device (`SO_BINDTODEVICE`).
     pub bound_to_device: bool,
     /// Connections that wait to be accepted.
@@ -38,6 +40,7 @@ fn listener(response: &InetResponse) -> Listener {
     Listener {
         address,
         port: header.socket_id.source_port,
+        v6_only: response.nlas.iter().any(|nla| matches!(nla, Nla::SkV6Only(true))),
         bound_to_device: header.socket_id.interface_id != 0,
         accept_queue: header.recv_queue,
     }
@@ -63,10 +66,15 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+
+    use rustix::net::{AddressFamily, SocketType, sockopt::set_ipv6_v6only};
+
     use super::Listener;
 
     fn bound(address: &str) -> Listener {
-        Listener { address: address.parse().unwrap(), port: 8001, bound_to_device: false, accept_queue: 0 }
+        let address = address.parse().unwrap();
+        Listener { address, port: 8001, v6_only: false, bound_to_device: false, accept_queue: 0 }
     }
 
     #[test]
@@ -91,8 +99,25 @@ mod tests {
     }
 
     #[test]
+    fn listener_of_one_family_is_told_from_one_of_both() {
+        let bind = |v6_only| {
+            let socket = rustix::net::socket(AddressFamily::INET6, SocketType::STREAM, None).unwrap();
+            set_ipv6_v6only(&socket, v6_only).unwrap();
+            rustix::net::bind(&socket, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).unwrap();
+            rustix::net::listen(&socket, 1).unwrap();
+            TcpListener::from(socket)
+        };
+        for v6_only in [false, true] {
+            let listener = bind(v6_only);
+            let port = listener.local_addr().unwrap().port();
+            let found = super::tcp().unwrap();
+            assert!(found.iter().any(|l| l.port == port && l.v6_only == v6_only), "{found:?}");
+        }
+    }
+
+    #[test]
     fn own_listener_is_found() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let found = super::tcp().unwrap();
         assert!(found.iter().any(|l| l.serves(Some([127, 0, 0, 1].into()), port)));

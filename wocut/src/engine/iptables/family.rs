@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::model::{Instance, Listen, Service, StickyPrefix};
+use crate::{
+    model::{Instance, Listen, Service, StickyPrefix},
+    sys::listeners::Listener,
+};
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,12 @@ impl Family {
     /// The LISTENs of a service that this family's tables serve.
     pub(super) fn listens(self, service: &Service) -> impl Iterator<Item = &Listen> {
         service.listen.iter().filter(move |listen| listen.address.is_none_or(|address| self.has(address)))
+    }
+
+    /// Whether a socket takes this family's connections to every address.
+    pub(super) fn is_taken_by(self, listener: &Listener) -> bool {
+        let both = listener.address.is_ipv6() && !listener.v6_only;
+        listener.address.is_unspecified() && !listener.bound_to_device && (both || self.has(listener.address))
     }
 
     /// Whether this family's tables can lead to the instance.

@@ -2,10 +2,10 @@
 //!
 //! A new connection to a service is marked in mangle, as the policy says, and translated in nat by its mark; conntrack
 //! then keeps it where it is, whatever becomes of the rules. Everything is in chains named `WOCUT` and `WOCUT-…`, to
-//! which PREROUTING and OUTPUT have one jump each. Rules of others are neither touched nor counted.
+//! which PREROUTING and OUTPUT have one jump each, and INPUT where something is refused or dropped. Rules of others are neither touched nor counted.
 //!
 //! In reading order: `rules` makes rule text, and so do `pick` (with `random`, `turns` and `sticky`, a file a policy) and
-//! `guard` and `vacant`; `save` reads what is there, `diff` makes the one out of the other, `exec` runs the tools, `release` sees to
+//! `guard`; `vacant` has who is led to an instance that died try again; `save` reads what is there, `diff` makes the one out of the other, `exec` runs the tools, `release` sees to
 //! UDP flows of instances that are gone, `connections` to the open ones of one service, and `linger` to all when the
 //! last rule goes. Both flavours of iptables will do, whichever is in PATH.
 
@@ -68,7 +68,7 @@ struct Step {
 impl Step {
     fn new(family: Family, saved: Saved, services: &[(&Name, &Service)]) -> anyhow::Result<Self> {
         check(family, &saved, services)?;
-        let input = input(family, &saved, services);
+        let input = input(family, &saved, services)?;
         let release = Release::new(family, &saved, services);
         let is_last = guards(family, services).is_empty()
             && !services.iter().any(|(_, service)| family.listens(service).next().is_some());
@@ -248,7 +248,7 @@ impl Engine for Iptables {
 }
 
 /// The restore input that makes one family's tables carry the services; empty if they do.
-fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> Input {
+fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> anyhow::Result<Input> {
     let served = services.iter().filter(|(_, service)| family.listens(service).next().is_some());
     let entries: Vec<Entry<'_>> = served
         .map(|&(name, service)| {
@@ -258,8 +258,8 @@ fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> Input
         })
         .collect();
     let all: Vec<&Service> = services.iter().map(|(_, service)| *service).collect();
-    let doors = Doors { vacant: vacant::rules(family, saved, &all), guard: guards(family, services) };
-    diff::input(family, saved, &entries, &doors)
+    let doors = Doors { vacant: vacant::chain(family, saved, &all)?, guard: guards(family, services) };
+    Ok(diff::input(family, saved, &entries, &doors))
 }
 
 /// What refuses at the instances' own ports: a daemon may listen for a family that its service does not.

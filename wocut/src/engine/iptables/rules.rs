@@ -156,7 +156,7 @@ fn translations(protocol: Protocol, instance: &Instance) -> Vec<(&'static str, S
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     /// [`super::vacant`]
-    pub(super) vacant: Vec<String>,
+    pub(super) vacant: Option<Chain>,
     /// [`super::guard`]
     pub(super) guard: Vec<String>,
 }
@@ -175,8 +175,8 @@ pub(super) fn filter(family: Family, doors: &Doors, entries: &[Entry<'_>]) -> Ve
             let target = away(entry, listen).unwrap_or("RETURN");
             format!("{} -m conntrack --ctstate NEW -j {target}", matches(family, listen))
         });
-    let rules = doors.vacant.iter().chain(&doors.guard).cloned().chain(turned_away).collect();
-    with_root(rules, (!doors.vacant.is_empty()).then(vacant::chain))
+    let vacant = doors.vacant.iter().map(|_| vacant::entrance());
+    with_root(vacant.chain(doors.guard.iter().cloned()).chain(turned_away).collect(), doors.vacant.clone())
 }
 
 /// The target that refuses in so many words.

@@ -6,9 +6,9 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::{chain, family::Family, observe, rule, save::Saved};
-use crate::model::{Admin, EngineKind, Instance, Name, OnEmpty, Options, Policy, ProcessId, Service};
+use crate::model::{Admin, EngineKind, Instance, Name, OnEmpty, Options, Policy, Service};
 
-fn service(listen: &[&str], instances: &[&str]) -> Service {
+pub(super) fn service(listen: &[&str], instances: &[&str]) -> Service {
     let instance = |(id, text): (u32, &&str)| Instance {
         admin: if text.ends_with('!') { Admin::Drain } else { Admin::Ready },
         ..Instance::new(id, text.trim_end_matches('!').parse().unwrap())
@@ -30,7 +30,7 @@ fn name(text: &str) -> Name {
 }
 
 fn input(family: Family, saved: &Saved, services: &[(&Name, &Service)]) -> String {
-    let input = super::input(family, saved, services);
+    let input = super::input(family, saved, services).unwrap();
     input.first + &input.last
 }
 
@@ -451,26 +451,4 @@ proptest! {
             }
         }
     }
-}
-
-#[test]
-fn who_is_led_to_a_process_that_has_died_is_not_refused() {
-    let (web, mut service) = (name("web"), service(&["80/tcp", "53/udp"], &["40400", "40401", "40403"]));
-    for instance in &mut service.instances {
-        instance.process = Some(ProcessId { pid: 1, started: 1 });
-    }
-    // What is there needs no try.
-    let saved = Saved::parse("*filter\n:WOCUT-.vacant - [0:0]\nCOMMIT\n");
-    let text = input(Family::V4, &saved, &[(&web, &service)]);
-    assert_snapshot!(&text[text.find("*filter").unwrap()..], @"
-    *filter
-    :WOCUT - [0:0]
-    :WOCUT-.vacant - [0:0]
-    -A WOCUT -p tcp -m tcp --dport 40400:40401 --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW --ctorigdstport 80 -j WOCUT-.vacant
-    -A WOCUT -p tcp -m tcp --dport 40403 --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW --ctorigdstport 80 -j WOCUT-.vacant
-    -A WOCUT-.vacant -m socket --nowildcard -j RETURN
-    -A WOCUT-.vacant -j DROP
-    -I INPUT -j WOCUT
-    COMMIT
-    ");
 }

@@ -20,23 +20,24 @@ the machine; the ratios are what to look at.
 rules are those that the first wocut made. Conntrack follows what passes rules of `nat` tables, as it does in use.
 ";
 
-/// What was found out of goals that are not reached on every run, or on none.
+/// What was found out of goals that are not reached on every run, or on none. With new results, read it again.
 const CAUSES: &str = "\
 ## Why some are not reached
 
 * **`lookup`** takes 200 ns at 8 instances and 240 ns at 1,024 when it runs again and again for one client (`bpftool prog run
   pinned …/lookup ctx_in FILE repeat 200000`), so the work itself hardly grows. In traffic it takes three to eight times as
   long: between two picks the processor does 40 µs of other work, and what a pick touches is out of its caches, a line or two
-  of each of ten maps and of the socket; at 1,024 instances also the slot table (128 KiB), the counters and the sockets
-  are too many to stay. `least-conn` looks at up to 32 sockets, which are as cold.
+  of each of ten maps and of the socket. At 1,024 instances the slot table (128 KiB), the counters and the sockets are too
+  many to stay in any, which is also what `instances` loses there. `least-conn` looks at up to 32 sockets, as cold.
 * **`account`** runs 11 times a connection in these figures, as client and servers are on one host and the kernel calls a
   `sock_ops` program for both ends. It asks to be called for changes of state alone (`BPF_SOCK_OPS_STATE_CB`), and for
   sockets that may be of a service; the other calls come unasked (`tcp_call_bpf` in include/net/tcp.h) and are left at the
-  first branch. A run is counted with 84 to 110 ns on average, the counting included, so 200 ns would be two runs.
-* **`connect`** moves with the machine: 0.89 to 0.98 of `direct` in four runs, each a median of nine rounds.
-* **1.35 times the original's rules at 8 instances** is more than there is to win: on this kernel their cost at 8 is 15 to 24 %
-  of the rate, so nothing at all in the way is 1.18 to 1.3 times as fast. The same goes for 1.7 times at 128 (`direct`: 1.8)
-  and for 1.7 times HAProxy (`direct`: 1.7 to 1.9).
+  first branch. Two of these runs, with their counting, are as much as the goal.
+* **`connect`** moves with the machine: 0.89 to 0.98 of `direct` in four runs of nine rounds. On a machine whose rounds differ by
+  a third, so do all ratios of paths that are close: that of `instances` at 8 among them.
+* **1.35 times the original's rules at 8 instances**: these cost 15 to 24 % of the rate here, so nothing at all in the way is 1.18
+  to 1.3 times as fast. At 128 it is 1.8 to 2 times, and against HAProxy 1.7 to 1.9 times, so the goals of 1.7 leave 0.85
+  to 1.0 of `direct` for wocut.
 * **`attach`**: most of it is the kernel's check of the programs; 41 to 59 ms in five runs.
 * **A weight's change** is two writes and a start of the process; one in 16 waits until no pick reads an old table.
 ";
