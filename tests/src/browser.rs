@@ -23,11 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Nothing of these is about a page: they keep Chromium from asking for anything of its own, and from things that a
 /// namespace without a desktop lacks. Root's processes cannot have its sandbox.
-const FLAGS: [&str; 17] = [
+const FLAGS: [&str; 18] = [
     "--headless",
     "--no-sandbox",
     "--remote-debugging-pipe",
     "--disable-gpu",
+    "--hide-scrollbars",
     "--disable-dev-shm-usage",
     "--disable-extensions",
     "--disable-sync",
@@ -90,8 +91,14 @@ impl<'n> Browser<'n> {
         for domain in ["Page", "Runtime", "Network", "Log"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
-        browser.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": WATCH }));
+        browser.before_all(WATCH);
         browser
+    }
+
+    /// Runs a script in every page that is opened from now on, before those of its own.
+    #[track_caller]
+    pub fn before_all(&mut self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
     }
 
     /// Goes to a page.
@@ -153,9 +160,11 @@ impl<'n> Browser<'n> {
     #[track_caller]
     pub fn wait(&mut self, what: &str, expression: &str) {
         let start = Instant::now();
-        while self.eval(expression) != true {
+        // A page that is about to be has nothing to look at.
+        let ready = format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
+        while self.eval(&ready) != true {
             if start.elapsed() > PATIENCE {
-                let text = self.eval("document.body.innerText");
+                let text = self.eval("document.body?.innerText");
                 fail(&format!("waited in vain: {what}; complaints {:?}; the page has\n{text}", self.complaints));
             }
             thread::sleep(Duration::from_millis(10));

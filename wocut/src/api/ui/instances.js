@@ -39,6 +39,7 @@ export class Instances {
       fill(row, name, instance, shares[place], longest);
       return row;
     });
+    this.#body.querySelector("table").hidden = rows.length === 0;
     arrange(this.#body.querySelector("tbody"), rows);
     this.#rows = new Map(shown.map((instance, place) => [instance.name, rows[place]]));
     write(part(this.#body, "instances"), `Instances of ${name}`);
@@ -94,8 +95,13 @@ function wish(instance) {
 /** What comes of a change, for who is to confirm it. */
 function consequence(service, instance) {
   if (wish(instance) === "ready") return "It gets new connections again, as soon as it can take them.";
-  const open = instance.active == null ? "" : ` (${count(instance.active)} now)`;
   const others = service.backends.filter((other) => other !== instance && state(other)[1] === "good");
   const last = others.length === 0 ? ` No other instance serves: ${emptied(service.on_empty, service.name)}.` : "";
-  return `It gets no new connections. Those that are open${open} stay.${last}`;
+  return `It gets no new connections. ${staying(instance.active)}${last}`;
+}
+
+function staying(open) {
+  if (open === 0) return "None is open now.";
+  if (open === 1) return "The one that is open stays.";
+  return open == null ? "Those that are open stay." : `The ${count(open)} that are open stay.`;
 }

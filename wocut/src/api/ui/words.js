@@ -46,7 +46,8 @@ export function state(instance) {
 
 /** What that comes from. */
 export function detail({ admin, health, listening, backup, weight, refused }) {
-  const said = [admin, `health ${health}`, `listens ${yes(listening, "yes", "no")}`];
+  const said = [admin, `health ${health}`];
+  if (listening != null) said.push(listening ? "listening" : "not listening");
   if (weight !== 1) said.push(`weight ${weight}`);
   if (backup) said.push("backup");
   if (refused) said.push(refused);
@@ -57,6 +58,7 @@ export function detail({ admin, health, listening, backup, weight, refused }) {
 export function health(service) {
   const serving = service.backends.filter((instance) => state(instance)[1] === "good").length;
   const all = service.backends.length;
+  if (all === 0) return ["no instances", "bad"];
   const kind = serving === 0 ? "bad" : serving < all ? "warn" : "good";
   return [`${serving} of ${all} serving`, kind];
 }
