@@ -90,7 +90,8 @@ fn page_shows_what_the_counters_say(engine: Engine) {
         let agree = |one: &Value| {
             agrees(&web["instances"][one["name"].as_str().unwrap_or_default()], &expected(&status, one))
         };
-        let is_same = web["picks"] == shown(&status["picks"]) && web["unserved"] == shown(&status["unserved"]);
+        let is_same =
+            web["picks"] == shown(&status["picks"]) && web["unserved"] == shown(&status["unserved"]);
         (is_same && instances.iter().all(agree)).then_some(page)
     });
     let web = &page["services"]["web"];
@@ -228,7 +229,12 @@ fn text_of_others_is_text(engine: Engine) {
     let mut browser = visit(&host);
     live(&mut browser);
     // The instance says what it is asked to, and the event says what it said.
-    let steps = [("send", "hello%0A"), ("expect", "8001 *%0A"), ("send", &format!("{MARKUP}%0A")), ("expect", "other")];
+    let steps = [
+        ("send", "hello%0A"),
+        ("expect", "8001 *%0A"),
+        ("send", &format!("{MARKUP}%0A")),
+        ("expect", "other"),
+    ];
     let steps = steps.map(|(verb, text)| format!("{{ {verb} = \"{text}\" }}")).join(", ");
     let check = format!("check = {{ type = \"send-expect\", interval = \"1s\", steps = [{steps}] }}\n");
     serve.write(&(config + &check));
@@ -280,7 +286,8 @@ fn every_state_can_be_read_and_heard(engine: Engine) {
     // A row is a card on a phone, and a row all the same.
     browser.size(360, 780);
     let roles = browser.roles();
-    let named = |role: &str, name: &str| roles.get(role).is_some_and(|names| names.iter().any(|it| it == name));
+    let named =
+        |role: &str, name: &str| roles.get(role).is_some_and(|names| names.iter().any(|it| it == name));
     for (role, name) in [
         ("heading", "web"),
         ("columnheader", "State"),

@@ -1,5 +1,5 @@
-//! A real browser without a screen, for the page of `wocut serve`. It is told what to do over two pipes (the DevTools
-//! protocol), so no port of the namespace is taken.
+//! A real browser without a screen, for the page of `wocut serve`. It is told what to do over two pipes (Chromium's
+//! protocol for its developer tools), so no port of the namespace is taken.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -106,7 +106,10 @@ impl<'n> Browser<'n> {
     pub fn open(&mut self, url: &str) {
         let went = self.call("Page.navigate", json!({ "url": url }));
         check(went["errorText"].is_null(), || format!("go to {url}: {went}"));
-        self.wait(&format!("{url} is loaded"), "document.readyState === 'complete' && location.href !== 'about:blank'");
+        self.wait(
+            &format!("{url} is loaded"),
+            "document.readyState === 'complete' && location.href !== 'about:blank'",
+        );
     }
 
     /// What an expression is in the page.
@@ -161,11 +164,15 @@ impl<'n> Browser<'n> {
     pub fn wait(&mut self, what: &str, expression: &str) {
         let start = Instant::now();
         // A page that is about to be has nothing to look at.
-        let ready = format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
+        let ready =
+            format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
         while self.eval(&ready) != true {
             if start.elapsed() > PATIENCE {
                 let text = self.eval("document.body?.innerText");
-                fail(&format!("waited in vain: {what}; complaints {:?}; the page has\n{text}", self.complaints));
+                fail(&format!(
+                    "waited in vain: {what}; complaints {:?}; the page has\n{text}",
+                    self.complaints
+                ));
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -174,7 +181,10 @@ impl<'n> Browser<'n> {
     /// Waits until the page has a text somewhere.
     #[track_caller]
     pub fn shows(&mut self, text: &str) {
-        self.wait(&format!("the page shows {text:?}"), &format!("document.body.innerText.includes({})", json!(text)));
+        self.wait(
+            &format!("the page shows {text:?}"),
+            &format!("document.body.innerText.includes({})", json!(text)),
+        );
     }
 
     /// Presses a key and lets it go.
@@ -227,7 +237,8 @@ impl<'n> Browser<'n> {
         let place = self.eval(&place);
         check(place.is_array(), || format!("no button is called {label:?}"));
         for kind in ["mousePressed", "mouseReleased"] {
-            let event = json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});
+            let event =
+                json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});
             self.call("Input.dispatchMouseEvent", event);
         }
     }
@@ -280,7 +291,8 @@ impl<'n> Browser<'n> {
     #[track_caller]
     fn call(&mut self, method: &str, params: Value) -> Value {
         self.calls += 1;
-        let mut message = json!({"id": self.calls, "method": method, "params": params});
+        let mut message = json!({"id": self.calls, "method": method});
+        message["params"] = params;
         if let Some(session) = &self.session {
             message["sessionId"] = json!(session);
         }
@@ -289,7 +301,8 @@ impl<'n> Browser<'n> {
         check(sent.is_ok(), || format!("the browser has ended: {}", self.log()));
         loop {
             let heard = self.messages.recv_timeout(PATIENCE);
-            let mut message = heard.unwrap_or_else(|error| fail(&format!("{method}: {error}: {}", self.log())));
+            let mut message =
+                heard.unwrap_or_else(|error| fail(&format!("{method}: {error}: {}", self.log())));
             if message["id"] == self.calls {
                 check(message["error"].is_null(), || format!("{method}: {message}"));
                 return message["result"].take();
@@ -329,8 +342,7 @@ impl Drop for Browser<'_> {
         let folder = self.profile.path().display().to_string();
         for _ in 0..1000 {
             let left = processes(self.netns).into_iter().filter(|(_, line)| line.contains(&folder));
-            let left: Vec<Pid> =
-                left.filter_map(|(id, _)| Pid::from_raw(id.try_into().ok()?)).collect();
+            let left: Vec<Pid> = left.filter_map(|(id, _)| Pid::from_raw(id.try_into().ok()?)).collect();
             if left.is_empty() {
                 break;
             }
@@ -351,12 +363,8 @@ fn launch(netns: &Netns, profile: &Path) -> (Child, ChildStdin, Receiver<Value>)
     for name in ["HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
         command.env(name, profile);
     }
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .must("start a browser");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().must("start a browser");
     let input = child.stdin.take().must("talk to the browser");
     let output = child.stdout.take().must("hear the browser");
     (child, input, messages(output))

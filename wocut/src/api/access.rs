@@ -123,7 +123,8 @@ fn admit_token(tokens: &Tokens, address: SocketAddr, wish: Wish<'_>) -> Result<S
 }
 
 fn strange_page() -> Refusal {
-    let what = "Origin: a web page in a browser changes nothing here, unless it is this daemon's own, on loopback";
+    let what =
+        "Origin: a web page in a browser changes nothing here, unless it is this daemon's own, on loopback";
     Refusal::forbidden(what)
 }
 
@@ -236,7 +237,11 @@ mod tests {
                 (&[("host", "evil.example:9090"), ("origin", "http://evil.example:9090")], 403),
                 (&[("origin", "http://localhost:9090")], 403),
             ] {
-                assert_eq!(tried(&trusting, &caller, &Method::POST, headers), status, "{caller:?} {headers:?}");
+                assert_eq!(
+                    tried(&trusting, &caller, &Method::POST, headers),
+                    status,
+                    "{caller:?} {headers:?}"
+                );
             }
         }
     }

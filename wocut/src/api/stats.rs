@@ -9,7 +9,8 @@ use super::{Seconds, ServiceShape, check, place, render};
 use crate::{
     daemon::Checked,
     model::{
-        Admin, Description, EngineKind, Health, Instance, Listen, Name, OnEmpty, Policy, Service, StickyPrefix, Wanted,
+        Admin, Description, EngineKind, Health, Instance, Listen, Name, OnEmpty, Policy, Service,
+        StickyPrefix, Wanted,
     },
     status::{InstanceStatus, ServiceStatus, Status},
 };

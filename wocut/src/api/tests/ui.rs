@@ -53,7 +53,9 @@ fn files_name_each_other_and_run_no_text() {
             let file = format!("/{}", rest.split('"').next().unwrap());
             assert!(names.contains(&file.as_str()), "{name} names {file}");
         }
-        for never in ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", " style=", " onclick="] {
+        for never in
+            ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", " style=", " onclick="]
+        {
             assert!(!text.contains(never), "{name} has {never}");
         }
         let hosts = text.replace("http://www.w3.org/2000/svg", "");

@@ -31,10 +31,12 @@ export function show(now, change) {
   [services, onChange] = [now, change];
   const names = new Set(services.map((service) => service.name));
   views.forEach((_, name) => names.has(name) || views.delete(name));
-  const sum = (figure) => services.reduce((all, service) => all + (service[figure] ?? 0), 0);
   const instances = services.reduce((all, service) => all + service.backends.length, 0);
+  // One that is not known makes the sum unknown.
+  const isKnown = services.every((service) => service.rate != null);
+  const picks = isKnown ? services.reduce((all, service) => all + service.rate, 0) : null;
   const said = [many(services.length, "service", "services"), many(instances, "instance", "instances")];
-  write(id("totals"), `${said.join(", ")}, ${rate(sum("rate"))} picks/s`);
+  write(id("totals"), `${said.join(", ")}, ${rate(picks)} picks/s`);
   id("search").hidden = services.length <= FEW && id("filter").value === "";
   list();
 }
