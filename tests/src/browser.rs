@@ -48,6 +48,15 @@ const FLAGS: [&str; 18] = [
 const WATCH: &str = "window.refusedByPolicy = [];
     addEventListener('securitypolicyviolation', (event) => refusedByPolicy.push(event.violatedDirective));";
 
+/// What reaches beyond the frame that it is in; the head of a table is there for those alone who do not see it.
+const OUTSIDE: &str = "(() => {
+    const frame = '.service, #ask, #happened, dialog';
+    const right = (element) => element.getBoundingClientRect().right;
+    const inside = [...document.querySelectorAll(frame)].flatMap((one) => [...one.querySelectorAll('*:not(thead *)')]);
+    const isOut = (one) => one.checkVisibility() && right(one) > right(one.closest(frame)) + 1;
+    return inside.filter(isOut).map((one) => one.outerHTML);
+})()";
+
 /// A key, and what it is for the protocol: code, number, text.
 #[derive(Clone, Copy, Debug)]
 pub enum Key {
@@ -142,6 +151,8 @@ impl<'n> Browser<'n> {
             }
             let wide = self.eval("document.documentElement.scrollWidth").as_u64().must("measure the page");
             check(wide <= width.into(), || format!("{name}: {wide} pixels where there are {width}"));
+            let out = self.eval(OUTSIDE);
+            check(out == json!([]), || format!("{name}: at {width} pixels, out of its frame is {out}"));
         }
         self.size(1360, 900);
     }
