@@ -47,5 +47,6 @@ mod udp;
 mod udp_flows;
 mod udp_packets;
 mod udp_rules;
+mod ui;
 mod upgrade;
 mod verbs;

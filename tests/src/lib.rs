@@ -4,10 +4,13 @@
 //! made (namespaces, processes, rules, pins, state files) is taken away by a `Drop`, so also after a panic.
 //!
 //! A test reads from the outside in: a [`host::Host`] is a [`lan::Lan`] and an [`engine::Engine`]; daemons
-//! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command, for a [`user::User`] who is not root as well, and on a [`screen::Screen`]; [`client`], [`load`] and [`held`] connect, [`udp`]
-//! sends datagrams, a [`crowd::Crowd`] has many addresses; [`rival`] is what else is on the host; [`tally`] and [`stats`]
-//! judge what came back. A [`wrapper::Wrapper`] starts one of the [`commands`], and [`requests`] asks those.
+//! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command, for a [`user::User`] who is not root as well, and on a
+//! [`screen::Screen`]; a [`browser::Browser`] looks at the daemon's page; [`client`], [`load`] and [`held`]
+//! connect, [`udp`] sends datagrams, a [`crowd::Crowd`] has many addresses; [`rival`] is what else is on the host;
+//! [`tally`] and [`stats`] judge what came back. A [`wrapper::Wrapper`] starts one of the [`commands`], and [`requests`]
+//! asks those.
 
+pub mod browser;
 pub mod client;
 pub mod commands;
 pub mod crowd;

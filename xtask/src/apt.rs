@@ -33,6 +33,8 @@ impl Program {
         match (distribution, self.package) {
             // Ubuntu has it as a tool of each kernel, and in the others' common package a program that finds it.
             (Distribution::Ubuntu, "bpftool") => "linux-tools-generic",
+            // Ubuntu has it as a snap, which this package installs.
+            (Distribution::Ubuntu, "chromium") => "chromium-browser",
             (_, package) => package,
         }
     }

@@ -45,6 +45,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("go", "golang-go", "servers that listen with MPTCP"),
     Program::new("tmux", "tmux", "a terminal for `wocut top`"),
     Program::new("promtool", "prometheus", "looks at metrics and alerts as Prometheus does"),
+    Program::new("chromium", "chromium", "a browser, for the page of `wocut serve`"),
     Program::new("haproxy", "haproxy", "a daemon to balance, and one to compare with"),
 ];
 

@@ -2,16 +2,17 @@
 //!
 //! Over the Unix socket the kernel says who asks. Over TCP a token does. Without tokens, TCP is loopback only: there every
 //! local user may read, and nobody may change anything, unless the operator trusts all of them. A page in a browser
-//! reaches loopback as well: one that made a name of its own resolve to it is told by `Host`, one that sends a request
-//! elsewhere by `Origin`.
+//! reaches loopback as well, and a socket that ssh forwards to it: one that made a name of its own resolve to it is told by
+//! `Host`, one that sends a request elsewhere by `Origin`. The daemon's own page (`ui`) is neither.
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{
     refusal::Refusal,
     token::{Right, Tokens},
+    ui,
 };
 use crate::sys::peer::Peer;
 
@@ -59,9 +60,19 @@ impl Access {
         }
     }
 
+    /// What who asks may do here, if anything. A page shows buttons to those who may press them.
+    pub(super) fn right(&self, caller: &Caller, headers: &HeaderMap) -> Option<Right> {
+        let may = |method| self.admit(caller, Wish { method, path: "/", headers }).is_ok();
+        let reads = || may(&Method::GET).then_some(Right::Read);
+        if may(&Method::POST) { Some(Right::Write) } else { reads() }
+    }
+
     fn admit_peer(&self, peer: &Peer, wish: Wish<'_>) -> Result<String, Refusal> {
         let is_in = |group: Option<u32>| group.is_some_and(|group| peer.groups.contains(&group));
         let may_write = peer.uid == 0 || peer.uid == self.own || is_in(self.writers);
+        if !wish.is_read() && wish.is_of_a_strange_page() {
+            return Err(strange_page());
+        }
         if may_write || (wish.is_read() && is_in(self.readers)) {
             return Ok(format!("uid {} (pid {})", peer.uid, peer.pid));
         }
@@ -90,16 +101,16 @@ impl Access {
             let hint = "use the Unix socket, or a token (`--token-file`), or trust all local users (`--http-trust-local`)";
             return Err(Refusal::forbidden(what).hint(hint));
         }
-        if wish.is_of_a_page() {
-            return Err(Refusal::forbidden("Origin: a web page in a browser changes nothing here"));
+        if wish.is_of_a_strange_page() {
+            return Err(strange_page());
         }
         Ok(format!("{address}"))
     }
 }
 
 fn admit_token(tokens: &Tokens, address: SocketAddr, wish: Wish<'_>) -> Result<String, Refusal> {
-    // Who watches whether a daemon lives has no token.
-    if wish.is_read() && ["/_live", "/_ready"].contains(&wish.path) {
+    // Who watches whether a daemon lives has no token, and the page asks for one.
+    if wish.is_read() && (["/_live", "/_ready"].contains(&wish.path) || ui::has(wish.path)) {
         return Ok(format!("{address}"));
     }
     let refused = |what: &str| Refusal::new(StatusCode::UNAUTHORIZED, what);
@@ -109,6 +120,12 @@ fn admit_token(tokens: &Tokens, address: SocketAddr, wish: Wish<'_>) -> Result<S
         return Err(Refusal::forbidden(format!("the token of `{}` may only read", token.name)));
     }
     Ok(format!("token {} ({address})", token.name))
+}
+
+fn strange_page() -> Refusal {
+    let what =
+        "Origin: a web page in a browser changes nothing here, unless it is this daemon's own, on loopback";
+    Refusal::forbidden(what)
 }
 
 impl<'a> Wish<'a> {
@@ -126,10 +143,18 @@ impl<'a> Wish<'a> {
         self.headers.get_all(header::HOST).iter().all(|host| host.to_str().is_ok_and(is_this_host))
     }
 
-    /// A browser says so of every request that changes something.
-    fn is_of_a_page(self) -> bool {
-        let site = self.headers.get("sec-fetch-site").map(axum::http::HeaderValue::as_bytes);
-        self.headers.contains_key(header::ORIGIN) || site.is_some_and(|site| site != b"none")
+    /// Whether a page asks that does not come from here: a browser says so of every request that changes something.
+    fn is_of_a_strange_page(self) -> bool {
+        let mut sites = self.headers.get_all("sec-fetch-site").iter();
+        let is_here = |site: &HeaderValue| site == "none" || site == "same-origin";
+        !sites.all(is_here) || !self.headers.get_all(header::ORIGIN).iter().all(|origin| self.is_own(origin))
+    }
+
+    /// Whether an origin is where this request was sent to, which is loopback.
+    fn is_own(self, origin: &HeaderValue) -> bool {
+        let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
+        let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        authority.is_some() && authority == host && self.names_this_host()
     }
 }
 
@@ -148,7 +173,10 @@ mod tests {
     use axum::http::{HeaderMap, HeaderName, Method};
 
     use super::{Access, Caller, Wish};
-    use crate::{api::token::Tokens, sys::peer::Peer};
+    use crate::{
+        api::token::{Right, Tokens},
+        sys::peer::Peer,
+    };
 
     fn tried(access: &Access, caller: &Caller, method: &Method, headers: &[(&'static str, &str)]) -> u16 {
         let headers: HeaderMap = headers
@@ -191,9 +219,42 @@ mod tests {
         assert_eq!(tried(&safe, &here, &Method::PUT, &[]), 403);
         assert_eq!(tried(&trusting, &here, &Method::PUT, &[("host", "127.0.0.1:9090")]), 200);
         assert_eq!(tried(&trusting, &tcp("192.0.2.1:4000"), &Method::GET, &[]), 403);
-        for page in [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")] {
-            assert_eq!(tried(&trusting, &here, &Method::POST, &[page]), 403);
+    }
+
+    #[test]
+    fn page_changes_things_only_if_it_is_the_daemons_own() {
+        let trusting = Access { trust_local: true, ..Access::default() };
+        let host = ("host", "localhost:9090");
+        // A socket that ssh forwards is met by pages as well.
+        for caller in [tcp("127.0.0.1:4000"), user(0, 0)] {
+            for (headers, status) in [
+                (&[host, ("origin", "http://localhost:9090"), ("sec-fetch-site", "same-origin")][..], 200),
+                (&[host, ("sec-fetch-site", "none")], 200),
+                (&[host, ("origin", "http://evil.example")], 403),
+                (&[host, ("origin", "http://localhost:9091"), ("sec-fetch-site", "same-site")], 403),
+                (&[host, ("origin", "http://localhost:9090"), ("sec-fetch-site", "cross-site")], 403),
+                (&[host, ("origin", "null")], 403),
+                (&[("host", "evil.example:9090"), ("origin", "http://evil.example:9090")], 403),
+                (&[("origin", "http://localhost:9090")], 403),
+            ] {
+                assert_eq!(
+                    tried(&trusting, &caller, &Method::POST, headers),
+                    status,
+                    "{caller:?} {headers:?}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn right_is_what_may_be_done() {
+        let access = Access { readers: Some(900), own: 50, ..Access::default() };
+        let right = |access: &Access, caller| access.right(&caller, &HeaderMap::new());
+        assert_eq!(right(&access, user(0, 0)), Some(Right::Write));
+        assert_eq!(right(&access, user(1000, 900)), Some(Right::Read));
+        assert_eq!(right(&access, user(1000, 1000)), None);
+        assert_eq!(right(&access, tcp("127.0.0.1:4000")), Some(Right::Read));
+        assert_eq!(right(&access, tcp("192.0.2.1:4000")), None);
     }
 
     #[test]

@@ -14,9 +14,13 @@ const LENGTH: usize = 16;
 /// The entity tag of the configuration: the same as long as nothing else is wanted. Health and counters are no part of
 /// it.
 pub(super) fn of(wanted: &Wanted) -> HeaderValue {
-    let text = serde_json::to_vec(&render::config(wanted)).unwrap_or_default();
+    of_bytes(&serde_json::to_vec(&render::config(wanted)).unwrap_or_default())
+}
+
+/// The tag of anything that is served.
+pub(super) fn of_bytes(bytes: &[u8]) -> HeaderValue {
     let mut tag = String::from('"');
-    for byte in digest(&SHA256, &text).as_ref().iter().take(LENGTH) {
+    for byte in digest(&SHA256, bytes).as_ref().iter().take(LENGTH) {
         // Nothing fails that is written to a text.
         let _written = write!(tag, "{byte:02x}");
     }

@@ -23,6 +23,8 @@ use super::{
 
 /// Where the daemon works: the inode number of its network namespace.
 pub(crate) const NETNS: HeaderName = HeaderName::from_static("wocut-netns");
+/// What who asks may do: `read`, or `write`, which is to read and to change things.
+const ACCESS: HeaderName = HeaderName::from_static("wocut-access");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names requests: no two of this daemon have the same name, nor hardly two of different ones.
@@ -45,6 +47,7 @@ impl Counter {
 /// Lets a request in, or not, and gives whatever went wrong its one shape.
 pub(super) async fn pass(State(api): State<Api>, request: Request, next: Next) -> Response {
     let id = api.requests.next();
+    let right = request.extensions().get().and_then(|caller| api.access.right(caller, request.headers()));
     let mut response = match admit(&api, &request) {
         Ok(who) => answered(&api, &id, who, request, next).await,
         Err(refusal) => answer::error(&refusal, &id),
@@ -53,7 +56,8 @@ pub(super) async fn pass(State(api): State<Api>, request: Request, next: Next) -
     headers.insert(REQUEST_ID, HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("")));
     headers.insert(NETNS, HeaderValue::from(api.daemon.netns()));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.extend(right.map(|right| (ACCESS, HeaderValue::from_static(right.word()))));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

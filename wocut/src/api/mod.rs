@@ -10,12 +10,13 @@
 //! | `POST /{service}/{backend}/_drain`, `_ready`, `_maint` | what the operator wants of it |
 //! | `GET PUT POST /_config` | all services at once |
 //! | `GET /_status`, `/_status/{service}`, `/_wanted`; `POST /_change`, `/_open` | what commands ask |
+//! | `GET /_ui`, `/_ui/{file}` | a page for people |
 //! | `GET /_live`, `/_ready`, `/_metrics`, `/_events`, `/_openapi.json`; `PUT /_log` | the daemon itself |
 //!
 //! In reading order: `server` listens (`listen`, `tls`) and accepts (`slots`); `connection` serves one, with `patience`;
 //! `gate` lets a request in (`access`, `token`) and gives errors their shape; `routes` leads it to `services`, `backends`,
-//! `config`, `commands`, `events` or `itself`. A body is read by `body` into a [`ServiceShape`] or [`BackendShape`], which `definition`
-//! (with `place` and `check`) makes types of; `edit` is what is made of what is wanted, under the conditions of `etag`, and
+//! `config`, `commands`, `events`, `ui` or `itself`. A body is read by `body` into a [`ServiceShape`] or [`BackendShape`],
+//! which `definition` (with `place` and `check`) makes types of; `edit` is what is made of what is wanted, under the conditions of `etag`, and
 //! `daemon` makes it so. `render`, `stats` and `answer` are the way back.
 
 mod access;
@@ -56,6 +57,7 @@ mod still;
 mod tests;
 mod tls;
 mod token;
+mod ui;
 
 use std::{ops::Deref, sync::Arc};
 

@@ -21,7 +21,7 @@ use super::{
     backends, commands, config, events, gate, itself,
     refusal::Refusal,
     request::not_found,
-    services,
+    services, ui,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -52,6 +52,8 @@ fn table() -> OpenApiRouter<Api> {
         .routes(routes!(events::events))
         .routes(routes!(itself::openapi))
         .routes(routes!(itself::put_log))
+        .routes(routes!(ui::page))
+        .routes(routes!(ui::file))
         .routes(routes!(
             services::service_stats,
             services::put_service,

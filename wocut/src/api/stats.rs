@@ -9,7 +9,8 @@ use super::{Seconds, ServiceShape, check, place, render};
 use crate::{
     daemon::Checked,
     model::{
-        Admin, EngineKind, Health, Instance, Listen, Name, OnEmpty, Policy, Service, StickyPrefix, Wanted,
+        Admin, Description, EngineKind, Health, Instance, Listen, Name, OnEmpty, Policy, Service,
+        StickyPrefix, Wanted,
     },
     status::{InstanceStatus, ServiceStatus, Status},
 };
@@ -20,6 +21,9 @@ pub struct ServiceStats {
     /// Its name.
     #[schema(value_type = String)]
     pub name: Name,
+    /// What it is for, in the operator's words.
+    #[schema(value_type = Option<String>)]
+    pub description: Option<Description>,
     /// Where it takes connections: the first place.
     pub address: Option<String>,
     /// Who serves them.
@@ -127,6 +131,8 @@ pub struct BackendStats {
     pub share: f64,
     /// Picks that chose it.
     pub picked: Option<u64>,
+    /// Those of them from before the service's shares last changed.
+    pub picked_before: u64,
     /// Picks that passed it over.
     pub failovers: Option<u64>,
     /// Connections that wait to be accepted.
@@ -171,6 +177,7 @@ fn service(wanted: &Service, status: ServiceStatus, checked: &impl Fn(u32) -> Ch
     });
     ServiceStats {
         name,
+        description: wanted.description.clone(),
         address: listen.first().copied().map(place::of_service),
         backends: backends.collect(),
         balance: render::balance(policy),
@@ -223,7 +230,7 @@ fn backend(
         sent_bytes,
         accept_queue,
         refused,
-        picked_before: _,
+        picked_before,
     } = status;
     let address = place::of_backend((address, port));
     BackendStats {
@@ -247,6 +254,7 @@ fn backend(
         listening,
         share,
         picked,
+        picked_before,
         failovers,
         accept_queue,
         refused,

@@ -15,6 +15,16 @@ pub(super) enum Right {
     Write,
 }
 
+impl Right {
+    /// What it is called in a token file, and in answers.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
 /// One token.
 #[derive(Clone, Debug)]
 pub(super) struct Token {

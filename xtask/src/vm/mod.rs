@@ -65,7 +65,7 @@ impl Args {
 }
 
 /// What would fill the memory of a machine.
-const LEFT_OUT: [&str; 3] = ["go", "node", "promtool"];
+const LEFT_OUT: [&str; 4] = ["chromium", "go", "node", "promtool"];
 
 /// What this needs here, besides what the tests need.
 const HOST: &[Program] = &[

@@ -7,6 +7,7 @@ mod openapi;
 mod refusals;
 mod shuttle;
 mod sockets;
+mod ui;
 
 use std::{sync::Arc, time::Duration};
 
