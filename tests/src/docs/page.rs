@@ -91,9 +91,10 @@ impl Page {
         let mut marks = Marks::default();
         let mut lines = text.lines().zip(1..);
         while let Some((line, number)) = lines.next() {
+            let (indent, line) = line.split_at(line.len() - line.trim_start().len());
             if let Some(kind) = line.strip_prefix("```") {
-                let body: Vec<&str> =
-                    lines.by_ref().map(|(line, _)| line).take_while(|line| !line.starts_with("```")).collect();
+                let within = lines.by_ref().map(|(line, _)| line.strip_prefix(indent).unwrap_or(line));
+                let body: Vec<&str> = within.take_while(|line| !line.starts_with("```")).collect();
                 page.block(number, kind, &body, std::mem::take(&mut marks), text);
             } else if let Some(comment) = comment(line) {
                 page.comment(number, comment, &mut marks);

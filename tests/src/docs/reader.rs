@@ -66,7 +66,7 @@ impl Reader {
     /// Part of a service has one made around it.
     fn check(&mut self, text: &str) -> Result<(), String> {
         let part = !text.contains("[service.");
-        let before = if part { "[service.part]\nlisten = [\"1/tcp\"]\ninstances = [1]\n" } else { "" };
+        let before = if part { "[service.part]\nlisten = [\"1/tcp\"]\ninstances = [8001]\n" } else { "" };
         self.stage.write(Path::new("/tmp/checked.toml"), &format!("{before}{text}"));
         succeed(&self.root.run("wocut check /tmp/checked.toml"))
     }
@@ -89,7 +89,7 @@ impl Reader {
         }
         let is_so = is_like(&command.output, &ended.lines, command.numbers_vary);
         is_so.then_some(()).ok_or_else(|| difference(command, &ended.lines))?;
-        let may_fail = command.output.iter().any(|line| line.contains("error") || line.contains("refused"));
+        let may_fail = command.output.iter().any(|line| line.to_lowercase().contains("error") || line.starts_with("curl: ("));
         if may_fail { Ok(()) } else { succeed(&ended).map_err(|why| format!("{}: {why}", command.text)) }
     }
 
@@ -98,7 +98,7 @@ impl Reader {
         let process = terminal.become_command(&command.text).ok_or("it does not start")?;
         let (is_so, came) = terminal.printed(|came| begins_like(&command.output, came, command.numbers_vary));
         if command.ends == Ends::Interrupted {
-            succeed(&self.root.run(&format!("kill -INT {process}; tail --pid={process} -f /dev/null")))?;
+            succeed(&self.root.run(&format!("kill -INT {process}; tail --pid={process} -s 0.02 -f /dev/null")))?;
         } else {
             self.running.push(terminal);
         }
@@ -133,8 +133,8 @@ impl Reader {
     fn load(&mut self, command: &str) {
         drop(self.root.run("rm -f /tmp/load-*"));
         let work = format!(
-            "n=0; while [ ! -e /tmp/load-stop ]; do ({command}) > /tmp/load-$BASHPID 2>&1 < /dev/null \
-             || {{ echo failed after $n:; cat /tmp/load-$BASHPID; }}; n=$((n + 1)); echo $n > /tmp/load-count-$BASHPID; \
+            "n=0; while [ ! -e /tmp/load-stop ]; do ({command}) > /tmp/load-$$ 2>&1 < /dev/null \
+             || {{ echo failed after $n:; cat /tmp/load-$$; }}; n=$((n + 1)); echo $n > /tmp/load-count-$$; \
              done"
         );
         let mut start = || {

@@ -66,6 +66,8 @@ impl Terminal {
             match self.lines.recv_timeout(left) {
                 Ok(line) => match line.strip_prefix(END) {
                     Some(code) => break code.trim().parse().ok(),
+                    // A shell with a terminal tells it in another way.
+                    None if line.starts_with("bash: line ") && line.contains(" Killed ") => {}
                     None => lines.push(line),
                 },
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break None,
