@@ -16,7 +16,7 @@
 //! | `<!-- docs test: stays -->` | before a block: its last command runs until the page ends |
 //! | `<!-- docs test: needs PROGRAM... -->` | these have to be there |
 //! | `<!-- docs test: web servers on PORT... -->` | servers that answer with their ports |
-//! | `<!-- docs test: given COMMAND -->` | what a reader has already; `PostgreSQL` is a database |
+//! | `<!-- docs test: given COMMAND -->` | what a reader has already; `PostgreSQL` and `the original` are scripts beside this |
 //! | `<!-- docs test: until COMMAND -->` | waits until that succeeds |
 //! | `<!-- docs test: load COMMAND -->` | clients do this over and over, until |
 //! | `<!-- docs test: no loss -->` | here: every time it has succeeded |

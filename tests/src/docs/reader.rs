@@ -16,6 +16,8 @@ const CLIENTS: u32 = 3;
 const LEAST: u64 = 20;
 /// A database with a user.
 const POSTGRESQL: &str = include_str!("postgresql.sh");
+/// What the original wocut makes of a service on port 81, and a command to end it.
+const ORIGINAL: &str = include_str!("original.sh");
 /// Something that begins has to be there after so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -113,7 +115,11 @@ impl Reader {
     }
 
     fn given(&mut self, what: &str) -> Result<(), String> {
-        let command = if what == "PostgreSQL" { POSTGRESQL } else { what };
+        let command = match what {
+            "PostgreSQL" => POSTGRESQL,
+            "the original" => ORIGINAL,
+            _ => what,
+        };
         succeed(&self.root.run(command))
     }
 
@@ -134,7 +140,7 @@ impl Reader {
         drop(self.root.run("rm -f /tmp/load-*"));
         let work = format!(
             "n=0; while [ ! -e /tmp/load-stop ]; do ({command}) > /tmp/load-$$ 2>&1 < /dev/null \
-             || {{ echo failed after $n:; cat /tmp/load-$$; }}; n=$((n + 1)); echo $n > /tmp/load-count-$$; \
+             || {{ echo failed after $n, at $EPOCHREALTIME:; cat /tmp/load-$$; }}; n=$((n + 1)); echo $n > /tmp/load-count-$$; \
              done"
         );
         let mut start = || {
