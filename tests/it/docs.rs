@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use wocut_tests::docs::page::{Command, Ends, Page, Step, Who};
 use wocut_tests::docs::{output, reader, stage};
+use wocut_tests::engine::Engine;
 use wocut_tests::must::{Must as _, check};
 use wocut_tests::need::{tool, tunnels};
 use wocut_tests::{engines, need};
-use wocut_tests::engine::Engine;
 
 /// One test for each page that has something to type.
 macro_rules! pages {
@@ -73,9 +73,8 @@ fn found() -> BTreeSet<String> {
     let mut found = BTreeSet::from(["README.md".to_owned()]);
     for folder in ["wocut/docs", "wocut/docs/recipes"] {
         for entry in fs::read_dir(root().join(folder)).must(folder).flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".md") {
-                found.insert(format!("{folder}/{name}"));
+            if entry.path().extension().is_some_and(|kind| kind == "md") {
+                found.insert(format!("{folder}/{}", entry.file_name().to_string_lossy()));
             }
         }
     }
@@ -151,7 +150,8 @@ engines! { loss_is_seen: ebpf }
 fn loss_is_seen(_: Engine) {
     need!(tool("useradd"));
     need!(stage::layers());
-    let load = "<!-- docs test: web servers on 8001 -->\n<!-- docs test: load curl -sf http://192.0.2.1:8001/ -->\n";
+    let load =
+        "<!-- docs test: web servers on 8001 -->\n<!-- docs test: load curl -sf http://192.0.2.1:8001/ -->\n";
     let kill = "```console\n# pkill -f http.server\n```\n<!-- docs test: no loss -->\n";
     let faults = reader::read(&Page::parse(&format!("{load}{kill}")));
     assert!(faults.len() == 1 && faults[0].contains("something was lost"), "{faults:?}");

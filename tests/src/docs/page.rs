@@ -165,7 +165,9 @@ impl Page {
             let prompt = PROMPTS.iter().find_map(|(prompt, who)| Some((text.strip_prefix(prompt)?, *who)));
             match (prompt, commands.last_mut()) {
                 (_, Some((_, last))) if last.goes_on() => last.more(text),
-                (None, Some((_, last))) if last.output.is_empty() && text.starts_with("> ") => last.more(&text[2..]),
+                (None, Some((_, last))) if last.output.is_empty() && text.starts_with("> ") => {
+                    last.more(&text[2..]);
+                }
                 (Some((text, who)), _) => {
                     let text = text.to_owned();
                     commands.push((number, Command { who, text, numbers_vary, ..Command::default() }));
@@ -175,12 +177,8 @@ impl Page {
                 (None, None) => return self.fault(number, "output of no command"),
             }
         }
-        if let Some((number, last)) = commands.last_mut().filter(|_| stays) {
+        if let Some((_, last)) = commands.last_mut().filter(|_| stays) {
             last.ends = Ends::WithThePage;
-            if last.output.is_empty() {
-                let number = *number;
-                return self.fault(number, "what stays has to say something when it is ready");
-            }
         }
         self.steps.extend(commands.into_iter().map(|(number, command)| (number, Step::Command(command))));
     }

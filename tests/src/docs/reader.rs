@@ -91,7 +91,10 @@ impl Reader {
         }
         let is_so = is_like(&command.output, &ended.lines, command.numbers_vary);
         is_so.then_some(()).ok_or_else(|| difference(command, &ended.lines))?;
-        let may_fail = command.output.iter().any(|line| line.to_lowercase().contains("error") || line.starts_with("curl: ("));
+        let may_fail = command
+            .output
+            .iter()
+            .any(|line| line.to_lowercase().contains("error") || line.starts_with("curl: ("));
         if may_fail { Ok(()) } else { succeed(&ended).map_err(|why| format!("{}: {why}", command.text)) }
     }
 
@@ -100,7 +103,9 @@ impl Reader {
         let process = terminal.become_command(&command.text).ok_or("it does not start")?;
         let (is_so, came) = terminal.printed(|came| begins_like(&command.output, came, command.numbers_vary));
         if command.ends == Ends::Interrupted {
-            succeed(&self.root.run(&format!("kill -INT {process}; tail --pid={process} -s 0.02 -f /dev/null")))?;
+            succeed(
+                &self.root.run(&format!("kill -INT {process}; tail --pid={process} -s 0.02 -f /dev/null")),
+            )?;
         } else {
             self.running.push(terminal);
         }
@@ -165,16 +170,26 @@ impl Reader {
 }
 
 /// How often clients have done their work.
-const SUM: &str = "sum=0; for file in /tmp/load-count-*; do sum=$((sum + $(cat $file 2> /dev/null || echo 0))); done";
+const SUM: &str =
+    "sum=0; for file in /tmp/load-count-*; do sum=$((sum + $(cat $file 2> /dev/null || echo 0))); done";
 
 fn has_done(least: u64) -> String {
     format!("{SUM}; [ $sum -ge {least} ]")
 }
 
 fn succeed(ended: &Ended) -> Result<(), String> {
-    if ended.code == Some(0) { Ok(()) } else { Err(format!("exit {:?}:\n{}", ended.code, ended.lines.join("\n"))) }
+    if ended.code == Some(0) {
+        Ok(())
+    } else {
+        Err(format!("exit {:?}:\n{}", ended.code, ended.lines.join("\n")))
+    }
 }
 
 fn difference(command: &Command, came: &[String]) -> String {
-    format!("{}\nprinted in the page:\n{}\ncame:\n{}", command.text, command.output.join("\n"), came.join("\n"))
+    format!(
+        "{}\nprinted in the page:\n{}\ncame:\n{}",
+        command.text,
+        command.output.join("\n"),
+        came.join("\n")
+    )
 }

@@ -49,7 +49,15 @@ impl Stage {
             netns.ip("link set eth0 up");
         }
         let mut command = server.command("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]);
+        command.args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--propagation",
+            "private",
+        ]);
         command.args(["bash", "-c", FIRST, "first"]).arg(wocut::binary());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut first = command.spawn().must("unshare namespaces");

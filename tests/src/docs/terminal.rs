@@ -1,11 +1,11 @@
 //! A shell that commands are typed into, and what comes back.
 
-use std::{iter, mem};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{iter, mem};
 
 use crate::emulated::limit;
 use crate::must::Must as _;
