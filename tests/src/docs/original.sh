@@ -10,8 +10,12 @@ mangle -p tcp -m mark --mark 8001 -m statistic --mode random --probability 0.5 -
 nat -p tcp -m mark --mark 8001 -j REDIRECT --to-port 8001
 nat -p tcp -m mark --mark 8002 -j REDIRECT --to-port 8002
 END
-while read -r table rule; do iptables -t $table -A PREROUTING $rule -m comment --comment wocut-apache:; done < /tmp/rules
+while read -r table rule; do
+    iptables -t $table -A PREROUTING $rule -m comment --comment wocut-apache:
+done < /tmp/rules
 cat > /usr/local/bin/wocut-original <<'END'
-while read -r table rule; do iptables -t $table -D PREROUTING $rule -m comment --comment wocut-apache:; done < /tmp/rules
+while read -r table rule; do
+    iptables -t $table -D PREROUTING $rule -m comment --comment wocut-apache:
+done < /tmp/rules
 END
 chmod 755 /usr/local/bin/wocut-original

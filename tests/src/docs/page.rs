@@ -136,6 +136,9 @@ impl Page {
             ("no", "loss") => Step::NoLoss,
             _ => return self.fault(line, format!("what is `{order}`?")),
         };
+        if step == Step::Servers(Vec::new()) {
+            self.fault(line, "on which ports?");
+        }
         self.steps.push((line, step));
     }
 
@@ -154,6 +157,7 @@ impl Page {
                 }
             }
             (None, "toml") => self.steps.push((line, Step::Check(text()))),
+            (None, "bash" | "sh" | "shell") => self.fault(line, "what is to be typed is a block `console`"),
             (None, "console") => self.console(line, body, marks.numbers_vary, marks.stays),
             (None, _) => {}
         }

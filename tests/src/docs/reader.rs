@@ -29,6 +29,9 @@ pub fn read(page: &Page) -> Vec<String> {
             reader.faults.push(format!("{line}: {fault}"));
         }
     }
+    if !reader.load.is_empty() {
+        reader.faults.push("clients begin, and nobody asks whether they lost something".to_owned());
+    }
     reader.faults
 }
 
@@ -145,8 +148,8 @@ impl Reader {
         drop(self.root.run("rm -f /tmp/load-*"));
         let work = format!(
             "n=0; while [ ! -e /tmp/load-stop ]; do ({command}) > /tmp/load-$$ 2>&1 < /dev/null \
-             || {{ echo failed after $n, at $EPOCHREALTIME:; cat /tmp/load-$$; }}; n=$((n + 1)); echo $n > /tmp/load-count-$$; \
-             done"
+             || {{ echo failed after $n, at $EPOCHREALTIME:; cat /tmp/load-$$; }}; \
+             n=$((n + 1)); echo $n > /tmp/load-count-$$; done"
         );
         let mut start = || {
             let mut terminal = self.stage.terminal(Who::Client);
@@ -160,6 +163,9 @@ impl Reader {
     }
 
     fn no_loss(&mut self) -> Result<(), String> {
+        if self.load.is_empty() {
+            return Err("there are no clients that could have lost something".to_owned());
+        }
         // As often again as it was done before.
         let count = self.root.run(&format!("{SUM}; echo $sum")).lines.join("").parse().unwrap_or(0);
         self.until(&has_done(count + LEAST))?;
