@@ -13,6 +13,7 @@ mod counters;
 mod crash;
 mod detach;
 mod dns;
+mod docs;
 mod doctor;
 mod drain;
 mod drain_kill;

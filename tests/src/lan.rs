@@ -60,11 +60,7 @@ pub struct Lan {
 impl Lan {
     /// The server and the client.
     pub fn new() -> Self {
-        static TURN: Mutex<()> = Mutex::new(());
-        static SWEEP: Once = Once::new();
-        // A test that failed poisons the lock, and has cleaned up all the same.
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        SWEEP.call_once(sweep);
+        let turn = take_turn();
         let lan =
             Self { server: Netns::new("server"), client: Netns::new("client"), beyond: None, _turn: turn };
         connect(&lan.server, &lan.client, 1);
@@ -111,6 +107,16 @@ impl Default for Lan {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Waits until nobody else is at work, and sweeps up after those who were killed.
+pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    static SWEEP: Once = Once::new();
+    // A test that failed poisons the lock, and has cleaned up all the same.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    SWEEP.call_once(sweep);
+    turn
 }
 
 /// Joins two namespaces by a veth pair; `near` gets host 1 of the network and `far` host 2.

@@ -9,12 +9,14 @@
 //! connect, [`udp`] sends datagrams, a [`crowd::Crowd`] has many addresses; [`rival`] is what else is on the host;
 //! [`tally`] and [`stats`] judge what came back. A [`wrapper::Wrapper`] starts one of the [`commands`], and [`requests`]
 //! asks those.
+//! [`docs`] types what the documentation has to be typed.
 
 pub mod browser;
 pub mod client;
 pub mod commands;
 pub mod crowd;
 pub mod daemon;
+pub mod docs;
 pub mod emulated;
 pub mod engine;
 pub mod figures;

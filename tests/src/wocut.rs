@@ -141,7 +141,7 @@ pub fn copy_for_all(folder: &Path) -> PathBuf {
 }
 
 /// `WOCUT_BIN`, or what cargo built next to this test.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(given) = env::var_os("WOCUT_BIN") {
         return given.into();
     }

@@ -47,6 +47,17 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("promtool", "prometheus", "looks at metrics and alerts as Prometheus does"),
     Program::new("chromium", "chromium", "a browser, for the page of `wocut serve`"),
     Program::new("haproxy", "haproxy", "a daemon to balance, and one to compare with"),
+    Program::new("useradd", "passwd", "a user for what documentation has users do"),
+    Program::new("pkill", "procps", "ends daemons, as documentation does"),
+    Program::new("tcpdump", "tcpdump", "shows packets, as documentation does"),
+    Program::new("gunicorn", "gunicorn", "Python applications"),
+    Program::new("pgbouncer", "pgbouncer", "pools of connections, of one thread"),
+    Program::new("pg_ctlcluster", "postgresql", "a database behind them"),
+    Program::new("psql", "postgresql-client", "its clients"),
+    Program::new("redis-server", "redis-server", "servers of one thread"),
+    Program::new("redis-cli", "redis-tools", "their clients"),
+    Program::new("stunnel4", "stunnel4", "TLS in front of servers"),
+    Program::new("dig", "bind9-dnsutils", "DNS clients"),
 ];
 
 /// Variables that a test looks at; sudo hands none on.
