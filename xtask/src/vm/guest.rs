@@ -79,7 +79,7 @@ mod tests {
         let arguments = ["fail over".to_owned(), "--skip=nft".to_owned()];
         let run = Job::tests(Path::new("/target/it-0123"), &arguments).run();
         assert!(run.ends_with(
-            "export WOCUT_TESTS_LEFT_OUT='go node promtool'\nexport WOCUT_BIN=/wocut/bin/wocut\nexec it --test-threads=1 'fail over' --skip=nft\n"
+            "export WOCUT_TESTS_LEFT_OUT='dpkg go node promtool systemd-analyze'\nexport WOCUT_BIN=/wocut/bin/wocut\nexec it --test-threads=1 'fail over' --skip=nft\n"
         ));
     }
 
