@@ -6,7 +6,8 @@
 //! A test reads from the outside in: a [`host::Host`] is a [`lan::Lan`] and an [`engine::Engine`]; daemons
 //! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command, for a [`user::User`] who is not root as well, and on a [`screen::Screen`]; [`client`], [`load`] and [`held`] connect, [`udp`]
 //! sends datagrams, a [`crowd::Crowd`] has many addresses; [`rival`] is what else is on the host; [`tally`] and [`stats`]
-//! judge what came back. A [`wrapper::Wrapper`] starts one of the [`commands`], and [`requests`] asks those.
+//! judge what came back. A [`wrapper::Wrapper`] starts one of the [`commands`], and [`requests`] asks those. A [`root::Root`] is for what installs
+//! packages.
 
 pub mod client;
 pub mod commands;
@@ -31,6 +32,7 @@ pub mod processes;
 pub mod random;
 pub mod requests;
 pub mod rival;
+pub mod root;
 pub mod rules;
 pub mod screen;
 pub mod serve;
