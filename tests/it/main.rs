@@ -34,6 +34,7 @@ mod listeners;
 mod mptcp;
 mod on_empty;
 mod openvpn;
+mod package;
 mod packets;
 mod policies;
 mod policy_rules;

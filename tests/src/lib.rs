@@ -9,7 +9,7 @@
 //! connect, [`udp`] sends datagrams, a [`crowd::Crowd`] has many addresses; [`rival`] is what else is on the host;
 //! [`tally`] and [`stats`] judge what came back. A [`wrapper::Wrapper`] starts one of the [`commands`], and [`requests`]
 //! asks those.
-//! [`docs`] types what the documentation has to be typed.
+//! [`docs`] types what the documentation has to be typed. A [`root::Root`] is for what installs packages.
 
 pub mod browser;
 pub mod client;
@@ -36,6 +36,7 @@ pub mod processes;
 pub mod random;
 pub mod requests;
 pub mod rival;
+pub mod root;
 pub mod rules;
 pub mod screen;
 pub mod serve;

@@ -1,6 +1,7 @@
 //! What a test needs of the host, and what happens where it is missing.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs, io};
 
@@ -39,6 +40,13 @@ pub fn tool(program: &str) -> Result<(), Missing> {
         return Err(Missing::LeftOut(program.to_owned()));
     }
     which(program).map(|_| ()).ok_or_else(|| Missing::Here(format!("the program {program}")))
+}
+
+/// Needs the package of wocut, and what installs it. Gives its path.
+pub fn package() -> Result<PathBuf, Missing> {
+    tool("dpkg")?;
+    let given = env::var_os("WOCUT_DEB");
+    given.map(PathBuf::from).ok_or_else(|| Missing::Here("a package of wocut in WOCUT_DEB".to_owned()))
 }
 
 /// Needs MPTCP in the kernel. Debian's have it from 6.1 on.

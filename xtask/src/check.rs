@@ -6,7 +6,7 @@ use crate::command;
 use crate::say::say;
 use crate::toolchain::{Fetch, Toolchain};
 use crate::workspace::Workspace;
-use crate::{bench, check_ebpf, ebpf};
+use crate::{bench, check_ebpf, dist, ebpf};
 
 const CLIPPY: [&str; 5] = ["clippy", "--locked", "--workspace", "--exclude=wocut-ebpf", "--all-targets"];
 const DENY: [&str; 3] = ["--", "-D", "warnings"];
@@ -22,5 +22,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         Err(missing) => say(format_args!("did not lint wocut-ebpf: {missing}")),
     }
     bench::check(workspace)?;
+    dist::changelog::check(workspace)?;
     check_ebpf::run(workspace, &check_ebpf::Args::default())
 }

@@ -3,11 +3,14 @@
 mod apt;
 mod bench;
 mod build;
+mod cargo_tool;
 mod check;
 mod check_ebpf;
 mod command;
 mod debian;
 mod demo;
+mod deny;
+mod dist;
 mod ebpf;
 mod lan;
 mod rust_src;
@@ -44,6 +47,8 @@ enum Task {
     /// Show wocut at work on four web servers, then take everything down
     Demo,
     Bench(bench::Args),
+    Dist(dist::Args),
+    Deny(deny::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,5 +71,7 @@ fn run(task: Task) -> Result<()> {
         Task::Vm(args) => vm::run(&workspace, &args),
         Task::Demo => demo::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),
+        Task::Dist(args) => dist::run(&workspace, &args),
+        Task::Deny(args) => deny::run(&workspace, &args),
     }
 }

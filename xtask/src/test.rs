@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::apt::{self, Program};
 use crate::command;
+use crate::dist::deb;
 use crate::workspace::Workspace;
 
 /// Run the unit tests and the integration tests.
@@ -46,6 +47,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("tmux", "tmux", "a terminal for `wocut top`"),
     Program::new("promtool", "prometheus", "looks at metrics and alerts as Prometheus does"),
     Program::new("chromium", "chromium", "a browser, for the page of `wocut serve`"),
+    Program::new("dpkg", "dpkg", "installs wocut's package"),
+    Program::new("systemd-analyze", "systemd", "reads units as systemd does"),
     Program::new("haproxy", "haproxy", "a daemon to balance, and one to compare with"),
     Program::new("useradd", "passwd", "a user for what documentation has users do"),
     Program::new("pkill", "procps", "ends daemons, as documentation does"),
@@ -63,6 +66,9 @@ pub(crate) const PROGRAMS: &[Program] = &[
 /// Variables that a test looks at; sudo hands none on.
 pub(crate) const HANDED_ON: [&str; 4] = ["CI", "PATH", "RUST_BACKTRACE", "RUST_LOG"];
 
+/// Tests with this in their names install the package.
+const OF_PACKAGE: &str = "package";
+
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     unit(workspace, args)?;
     if args.unit {
@@ -70,11 +76,22 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     apt::ensure(workspace, PROGRAMS)?;
     let (wocut, tests) = (build_wocut(workspace)?, build_tests(workspace)?);
-    integration(workspace, args, &wocut, &tests).context("run the integration tests")?;
-    if args.filter.is_empty() || args.filter.iter().any(|filter| filter == "bench") {
+    let package = args.asks_for(OF_PACKAGE).then(|| {
+        deb::build(workspace, &wocut, &workspace.target.join("debian"), deb::Effort::Fast)
+            .context("make the package")
+    });
+    integration(workspace, args, &wocut, &tests, package.transpose()?.as_deref())
+        .context("run the integration tests")?;
+    if args.asks_for("bench") {
         bench(workspace, &wocut).context("measure for a moment")?;
     }
     Ok(())
+}
+
+impl Args {
+    fn asks_for(&self, name: &str) -> bool {
+        self.filter.is_empty() || self.filter.iter().any(|filter| filter.contains(name))
+    }
 }
 
 /// Builds the command that the integration tests run.
@@ -95,12 +112,19 @@ fn unit(workspace: &Workspace, args: &Args) -> Result<()> {
 }
 
 /// Runs the test program itself, as cargo would, because cargo under sudo would leave root's files in the checkout.
-fn integration(workspace: &Workspace, args: &Args, wocut: &Path, tests: &Path) -> Result<()> {
+fn integration(
+    workspace: &Workspace,
+    args: &Args,
+    wocut: &Path,
+    tests: &Path,
+    package: Option<&Path>,
+) -> Result<()> {
     let mut command = apt::as_root("env")?;
     for name in HANDED_ON {
         command.args(env::var_os(name).map(|value| assignment(name, &value)));
     }
     command.arg(assignment("WOCUT_BIN", wocut.as_os_str()));
+    command.args(package.map(|package| assignment("WOCUT_DEB", package.as_os_str())));
     command.arg(tests).arg("--test-threads=1").args(&args.filter);
     command::run(command.current_dir(workspace.root.join("tests")))
 }

@@ -65,14 +65,20 @@ impl Toolchain {
     }
 
     fn assemble(workspace: &Workspace, fetch: bool) -> Result<Self> {
-        let real = real_sysroot(workspace)?;
+        let (real, sysroot) = sysroots(workspace, fetch)?;
         let linker = linker(workspace, fetch)?;
-        let sysroot = rust_src::find(workspace, &real, fetch)?;
         if sysroot != real {
             sysroot::imitate(&real, &sysroot).context("make a sysroot with source")?;
         }
         Ok(Self { sysroot, linker, llvm: real.join("lib") })
     }
+}
+
+/// Where the compiler's files are, if it is the right compiler, and where they are with source, which may be elsewhere.
+pub(crate) fn sysroots(workspace: &Workspace, fetch: bool) -> Result<(PathBuf, PathBuf)> {
+    let real = real_sysroot(workspace)?;
+    let with_source = rust_src::find(workspace, &real, fetch)?;
+    Ok((real, with_source))
 }
 
 /// Where the compiler's files are, if it is the right compiler.
