@@ -29,6 +29,7 @@ pages! {
     config: "wocut/docs/config.md"
     conflicts: "wocut/docs/conflicts.md"
     failure_modes: "wocut/docs/failure-modes.md"
+    install: "wocut/docs/install.md"
     moving: "wocut/docs/moving.md"
     operations: "wocut/docs/operations.md"
     quickstart: "wocut/docs/quickstart.md"

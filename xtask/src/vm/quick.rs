@@ -9,11 +9,12 @@ use anyhow::{Result, ensure};
 
 use crate::command;
 
-const TESTS: [&str; 28] = [
+const TESTS: [&str; 30] = [
     "api::services_are_managed_over_http::ebpf",
     "api::services_are_managed_over_http::legacy",
     "balance::daemon_on_the_loopback_address_serves_remote_clients::ebpf",
     "balance::daemon_on_the_loopback_address_serves_remote_clients::tc",
+    "cluster::worker_that_leaks_is_replaced_and_no_request_is_lost::ebpf",
     "counters::open_connections_are_counted_while_they_are_open::ebpf",
     "counters::open_connections_are_counted_while_they_are_open::tc",
     "crash::two_commands_at_once_both_take_effect::ebpf",
@@ -34,6 +35,7 @@ const TESTS: [&str; 28] = [
     "listeners::dual_stack_listener_serves_both_families::ebpf",
     "listeners::reuseport_group_serves_until_its_last_member_is_killed::ebpf",
     "listeners::shut_listener_is_passed_over::ebpf",
+    "run::hang_up_starts_the_next_generation::ebpf",
     "trace::trace_tells_client_service_instance_and_reason::ebpf",
     "udp::drained_instance_keeps_its_flows::ebpf",
     "udp::new_flows_are_balanced::ebpf",
