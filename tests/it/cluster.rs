@@ -203,7 +203,25 @@ fn sticky_client_stays_with_its_worker(engine: Engine) {
         assert_eq!(names.len(), 1, "{names:?}");
         names.into_iter().next()
     };
-    assert!((0..40).map(worker_of).collect::<BTreeSet<_>>().len() > 1);
+    let all = || (0..40).map(worker_of).map(|name| name.must("have a worker")).collect::<Vec<_>>();
+    let before = all();
+    assert!(before.iter().collect::<BTreeSet<_>>().len() > 1);
+    // Nobody else's clients move when a worker ends, and its own are with the next one of its number.
+    let ended = before[0].id;
+    signal(ended, Signal::KILL);
+    wait_until("another serves in its place", PATIENCE, || {
+        let now = serving(&host);
+        now.len() == 4 && now.iter().all(|worker| worker.id != ended)
+    });
+    for (old, new) in before.iter().zip(all()) {
+        assert_eq!((new.worker, new.id == old.id), (old.worker, old.id != ended), "{old:?} {new:?}");
+    }
+    let before = serving(&host);
+    let first = all();
+    host.wocut("cluster reload web").ok();
+    serve_anew(&host, 4, &before);
+    let numbers = |names: &[Name]| names.iter().map(|name| name.worker).collect::<Vec<_>>();
+    assert_eq!(numbers(&all()), numbers(&first));
     stop(&host, &mut master, &rules);
 }
 

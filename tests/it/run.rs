@@ -292,6 +292,28 @@ fn release_ends_the_last_one_and_detaches(engine: Engine) {
     }
 }
 
+engines! { deploys_need_no_more_capabilities_than_a_container_has: nft legacy }
+fn deploys_need_no_more_capabilities_than_a_container_has(engine: Engine) {
+    need!(tool("setpriv"));
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    // Without the first three there is no program, and no event that tells who listens.
+    let container = ["setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin,-sys_ptrace,-sys_resource"];
+    let mut first = Wrapper::under(&host, &container, WEB, &commands.python("v1"));
+    serves(&host, &mut first, &BTreeSet::new());
+    let load = Requests::remote(&host.lan, 32);
+    let mut second = Wrapper::under(&host, &container, WEB, &commands.python("v2"));
+    wait_until("the second one serves", Duration::from_secs(10), || second.notifications.has("READY=1"));
+    assert_eq!(first.end(), Some(0), "{}", first.log());
+    load.go_on(100);
+    load.stop().no_failure();
+    assert_eq!(who(&host).version, "v2");
+    second.signal(Signal::TERM);
+    assert_eq!(second.end(), Some(0), "{}", second.log());
+    host.has_only(&rules);
+}
+
 engines! { what_cannot_be_run_is_refused_and_changes_nothing: ebpf nft }
 fn what_cannot_be_run_is_refused_and_changes_nothing(engine: Engine) {
     let host = Host::with_firewall(engine);

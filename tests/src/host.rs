@@ -173,8 +173,8 @@ impl Host {
     }
 
     /// `wocut`, for others of the harness to give arguments to.
-    pub(crate) fn wocut_command(&self) -> Command {
-        self.command(&[])
+    pub(crate) fn wocut_command(&self, before: &[&str]) -> Command {
+        self.command(before)
     }
 
     fn command(&self, before: &[&str]) -> Command {

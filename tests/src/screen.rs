@@ -27,13 +27,14 @@ impl Screen {
     #[track_caller]
     pub fn start(host: &Host, arguments: &str) -> Self {
         let screen = Self { folder: tempfile::tempdir().must("make a folder for tmux") };
-        let wocut = host.wocut_command();
+        let wocut = host.wocut_command(&[]);
         let words: Vec<_> = [wocut.get_program()].into_iter().chain(wocut.get_args()).collect();
         let wocut = words.join(" ".as_ref()).into_string().must("write a command line");
         let mut tmux = screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "110", "-y", "20"]);
         let line = format!("stty -g; {wocut} {arguments}; echo ended $?; stty -g; exec sleep 600");
         tmux.arg(line).env("LC_ALL", "C.UTF-8").env("SHELL", "/bin/sh");
-        for (name, value) in host.wocut_command().get_envs().filter_map(|(name, value)| Some((name, value?)))
+        for (name, value) in
+            host.wocut_command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?)))
         {
             tmux.env(name, value);
         }

@@ -89,7 +89,7 @@ impl Serve {
     /// Starts it anew, after it has ended, and waits until it is at work.
     pub fn again(&mut self, host: &Host, arguments: &str) {
         let log = File::create(self.path("log")).must("make a log");
-        let mut command = host.wocut_command();
+        let mut command = host.wocut_command(&[]);
         command.arg("serve").arg("--config").arg(self.path("config")).args(words(arguments));
         command.arg("--socket").arg(self.path("api.sock"));
         command

@@ -25,10 +25,15 @@ pub struct Wrapper {
 impl Wrapper {
     /// Starts `wocut`, on the host's engine, with arguments separated by blanks and a command after `--`.
     pub fn start(host: &Host, arguments: &str, command: &[String]) -> Self {
+        Self::under(host, &[], arguments, command)
+    }
+
+    /// The same under another program, such as `setpriv`.
+    pub fn under(host: &Host, before: &[&str], arguments: &str, command: &[String]) -> Self {
         let folder = tempfile::tempdir().must("make a folder for a wrapper");
         let notifications = Notifications::listen(folder.path());
         let log = File::create(folder.path().join("log")).must("make a log");
-        let mut wocut = host.wocut_command();
+        let mut wocut = host.wocut_command(before);
         wocut.args(words(arguments)).args(words(&host.engine.flags())).arg("--").args(command);
         wocut.env("NOTIFY_SOCKET", notifications.path()).stdin(Stdio::null());
         wocut.stdout(log.try_clone().must("share a log")).stderr(log);

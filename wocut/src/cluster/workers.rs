@@ -189,7 +189,8 @@ impl Workers {
     ) -> anyhow::Result<Vec<String>> {
         let leaving: Vec<ProcessId> = instead_of.and_then(|old| self.process(old)).into_iter().collect();
         let handle = self.all.get_mut(&id).context("the worker is gone")?;
-        let (done, _) = self.pool.enter(&handle.known.spec, handle.known.process, Some(&leaving))?;
+        let known = &handle.known;
+        let (done, _) = self.pool.enter(&known.spec, known.process, Some(known.index), Some(&leaving))?;
         handle.entered = true;
         Ok(done.warnings)
     }

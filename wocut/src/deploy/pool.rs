@@ -11,7 +11,7 @@ use crate::{
     error::one_line,
     host::{Done, Host},
     model::{Claim, Definition, EngineChoice, InstanceSpec, Name, ProcessId, Wanted},
-    plan::{Change, Entry, by_hand},
+    plan::{Change, Entrant, Entry, by_hand},
     propose::{self, Terms},
     sys::pidfd::{identify, lives},
 };
@@ -72,7 +72,7 @@ impl Pool {
     /// Fails where an instance there could not come into the service. Changes nothing.
     fn rehearse(&self, spec: &InstanceSpec) -> anyhow::Result<()> {
         let nobody = ProcessId { pid: 0, started: 0 };
-        self.come(spec, nobody, Some(&[]), true).map(drop)
+        self.come(Entrant { spec: spec.clone(), process: nobody, worker: None }, Some(&[]), true).map(drop)
     }
 
     /// It gets new connections from here on, and `leaving` get none, in one step; `None` is all others. Returns who left.
@@ -80,12 +80,14 @@ impl Pool {
         &self,
         spec: &InstanceSpec,
         process: ProcessId,
+        worker: Option<u32>,
         leaving: Option<&[ProcessId]>,
     ) -> anyhow::Result<(Done, Vec<ProcessId>)> {
         if !lives(process) {
             bail!("process {process} has ended");
         }
-        let (mut done, left) = self.come(spec, process, leaving, false)?;
+        let entrant = Entrant { spec: spec.clone(), process, worker };
+        let (mut done, left) = self.come(entrant, leaving, false)?;
         // It has come in, whatever becomes of this. Nobody who leaves is ended within the next second.
         if let Err(error) = self.settle() {
             done.warnings.push(format!("picks that are under way were not waited for: {}", one_line(&error)));
@@ -95,8 +97,7 @@ impl Pool {
 
     fn come(
         &self,
-        spec: &InstanceSpec,
-        process: ProcessId,
+        entrant: Entrant,
         leaving: Option<&[ProcessId]>,
         dry_run: bool,
     ) -> anyhow::Result<(Done, Vec<ProcessId>)> {
@@ -106,7 +107,7 @@ impl Pool {
             let (others, gone) = processes(wanted, self.name());
             left = leaving.map_or(others, Into::into);
             let service = self.service.clone().into();
-            let entering = vec![(spec.clone(), process)];
+            let entering = vec![entrant];
             propose::entry(host, wanted, &Entry { service, entering, leaving: left.clone(), gone }, terms)
         })?;
         Ok((done, left))

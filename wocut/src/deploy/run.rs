@@ -211,7 +211,7 @@ impl Runner {
         }
         let entered = Pidfd::of(started.process).map_err(Into::into).and_then(|opened| {
             let pidfd = opened.context("the program has ended")?;
-            Ok((pidfd, pool.enter(&spec, started.process, None)?))
+            Ok((pidfd, pool.enter(&spec, started.process, None, None)?))
         });
         let (pidfd, (done, before)) = match entered {
             Ok(entered) => entered,

@@ -184,6 +184,9 @@ pub struct Instance {
     /// What `run` or `cluster` started for it to be, and will end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessId>,
+    /// Its number among the workers of a cluster: clients that stick to one stay with the number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u32>,
 }
 
 impl Instance {
@@ -199,6 +202,7 @@ impl Instance {
             backup: false,
             throttle: None,
             process: None,
+            worker: None,
         }
     }
 

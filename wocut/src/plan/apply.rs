@@ -143,8 +143,8 @@ pub(super) fn put(service: Assigned, wanted: &mut Wanted) -> Result<Option<Strin
     if moves {
         for instance in &mut instances {
             let fresh = new_instance(wanted, instance.spec.clone());
-            let Instance { admin, health, check, backup, throttle, process, .. } = instance.clone();
-            *instance = Instance { admin, health, check, backup, throttle, process, ..fresh };
+            let Instance { admin, health, check, backup, throttle, process, worker, .. } = instance.clone();
+            *instance = Instance { admin, health, check, backup, throttle, process, worker, ..fresh };
         }
     }
     let engine_reason = if moves { engine_reason } else { old.engine_reason.clone() };

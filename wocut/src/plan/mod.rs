@@ -9,6 +9,6 @@ mod validate;
 
 pub use apply::{Assigned, differences, problems};
 pub use change::{Change, ChangeError, FIRST_PART};
-pub use processes::{Entry, by_hand};
+pub use processes::{Entrant, Entry, by_hand};
 pub use slots::{Member, fill, shares};
 pub use turns::turns;

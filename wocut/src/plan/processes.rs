@@ -14,11 +14,22 @@ pub struct Entry {
     /// The service as it is to be, but for its instances. It is attached if it is not there.
     pub service: Assigned,
     /// Who comes.
-    pub entering: Vec<(InstanceSpec, ProcessId)>,
+    pub entering: Vec<Entrant>,
     /// Who gets no new connections from here on.
     pub leaving: Vec<ProcessId>,
     /// Who has ended.
     pub gone: Vec<ProcessId>,
+}
+
+/// A process that becomes an instance.
+#[derive(Clone, Debug)]
+pub struct Entrant {
+    /// As an instance.
+    pub spec: InstanceSpec,
+    /// As a process.
+    pub process: ProcessId,
+    /// Its number among the workers of a cluster.
+    pub worker: Option<u32>,
 }
 
 pub(super) fn enter(entry: Entry, wanted: &mut Wanted) -> Result<String, ChangeError> {
@@ -33,15 +44,16 @@ pub(super) fn enter(entry: Entry, wanted: &mut Wanted) -> Result<String, ChangeE
         old.instances.retain(|instance| !is_one_of(instance, &gone));
         stay = old.instances.iter().map(|instance| remain(instance, &leaving)).collect();
     }
-    let comes = entering.iter().map(|(spec, _)| Member::from(spec.clone()));
+    let comes = entering.iter().map(|entrant| Member::from(entrant.spec.clone()));
     service.definition.instances = stay.into_iter().chain(comes).collect();
     put(service, wanted)?;
-    for (spec, process) in &entering {
-        find(wanted, &name, &spec.name)?.process = Some(*process);
+    for Entrant { spec, process, worker } in &entering {
+        let instance = find(wanted, &name, &spec.name)?;
+        (instance.process, instance.worker) = (Some(*process), *worker);
         wanted.claims.remove(&spec.port);
     }
     validate(wanted, &name)?;
-    Ok(format!("{name} has {}", join(entering.iter().map(|(spec, _)| spec))))
+    Ok(format!("{name} has {}", join(entering.iter().map(|entrant| &entrant.spec))))
 }
 
 /// An instance is in the way that nobody here started.
@@ -101,7 +113,7 @@ fn is_one_of(instance: &Instance, processes: &[ProcessId]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Entry;
+    use super::{Entrant, Entry};
     use crate::{
         model::{Admin, Definition, EngineChoice, Name, Options, ProcessId, Wanted},
         plan::{Change, ChangeError},
@@ -121,7 +133,8 @@ mod tests {
             description: None,
             check: None,
         };
-        let entering = vec![(port.to_string().parse().unwrap(), process(port))];
+        let spec = port.to_string().parse().unwrap();
+        let entering = vec![Entrant { spec, process: process(port), worker: None }];
         let processes = |pids: &[u32]| pids.iter().copied().map(process).collect();
         let (leaving, gone) = (processes(leaving), processes(gone));
         Change::Enter(Entry { service: definition.into(), entering, leaving, gone }.into())
@@ -169,7 +182,7 @@ mod tests {
         let id = |wanted: &Wanted| wanted.services.values().next().unwrap().instances.last().unwrap().id;
         let before = id(&wanted);
         let Change::Enter(mut again) = entry(40400, &[40401], &[40400]) else { unreachable!() };
-        again.entering[0].1 = process(9);
+        again.entering[0].process = process(9);
         Change::Enter(again).apply(&mut wanted).unwrap();
         assert_eq!(states(&wanted), [(40401, Admin::Drain), (40400, Admin::Ready)]);
         assert!(id(&wanted) > before);

@@ -175,7 +175,11 @@ pub(super) fn fingerprint(service: &model::Service) -> u64 {
 #[expect(clippy::large_stack_arrays, reason = "128 KiB, once, and then it is in a box")]
 pub(super) fn table(service: &model::Service) -> Box<Table> {
     let options = &service.options;
-    let takers: Vec<(&model::Instance, u16)> = service.takers().take(MAX_MEMBERS).collect();
+    let mut takers: Vec<(&model::Instance, u16)> = service.takers().take(MAX_MEMBERS).collect();
+    if options.policy == Policy::Sticky {
+        // The same set has the same slots, in whatever order it came together.
+        takers.sort_by_key(|(instance, _)| identity(instance));
+    }
     let members: Vec<Member> =
         takers.iter().map(|&(instance, weight)| Member { identity: identity(instance), weight }).collect();
     let len = u32::try_from(members.len()).unwrap_or(0);
@@ -228,8 +232,12 @@ fn mask(bits: u8, width: u8) -> [u32; 4] {
     })
 }
 
-/// The same place prefers the same slots on every host and after every restart.
+/// The same place prefers the same slots on every host and after every restart, and so does the same number of a worker,
+/// whose place is another one each time.
 fn identity(instance: &model::Instance) -> u64 {
+    if let Some(worker) = instance.worker {
+        return pick::hash([0; 2], &[worker.into()]);
+    }
     let (family, address) = family_and_bytes(instance.spec.address);
     let [high, low] =
         [0, 8].map(|at| address[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));

@@ -60,7 +60,12 @@ impl Entry<'_> {
     /// Those that take connections, and those that may come back.
     fn candidates(&self, family: Family) -> Vec<Candidate> {
         let candidate = |(instance, weight): (&Instance, u16)| {
-            let usual = if instance.backup { 0 } else { instance.spec.weight.get() * self.service.unit() };
+            // A process that is drained does not come back.
+            let usual = if instance.backup || instance.process.is_some() {
+                0
+            } else {
+                instance.spec.weight.get() * self.service.unit()
+            };
             Some(Candidate {
                 mark: *self.marks.get(&instance.id)?,
                 weight: if weight > 0 { weight } else { usual },
@@ -84,10 +89,13 @@ impl Entry<'_> {
     }
 }
 
-/// The same place is the same to every service and after every restart.
+/// The same place is the same to every service and after every restart, and so is the same number of a worker.
 fn identity(instance: &Instance) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (instance.spec.address, instance.spec.port).hash(&mut hasher);
+    match instance.worker {
+        Some(worker) => worker.hash(&mut hasher),
+        None => (instance.spec.address, instance.spec.port).hash(&mut hasher),
+    }
     hasher.finish()
 }
 
