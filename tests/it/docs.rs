@@ -32,6 +32,7 @@ pages! {
     install: "wocut/docs/install.md"
     moving: "wocut/docs/moving.md"
     operations: "wocut/docs/operations.md"
+    output: "wocut/docs/output.md"
     quickstart: "wocut/docs/quickstart.md"
     dnsmasq: "wocut/docs/recipes/dnsmasq.md"
     gunicorn: "wocut/docs/recipes/gunicorn.md"
