@@ -118,3 +118,17 @@ fn a_link_with_a_foreign_program_is_named_and_left_alone(engine: Engine) {
         pinned_links(&host.lan.server).iter().map(|link| link.shown["prog_id"].clone()).collect::<Vec<_>>();
     assert_eq!(account.len(), after.len());
 }
+
+engines! { what_was_removed_from_the_pins_is_named_and_put_back: ebpf, tc }
+fn what_was_removed_from_the_pins_is_named_and_put_back(engine: Engine) {
+    let host = Host::new(engine);
+    let _daemons = Daemon::pythons(&host.lan.server, 8001..=8002);
+    host.attach("web 80/tcp to 8001 8002");
+    std::fs::remove_dir_all(host.lan.server.pins()).must("remove all pins");
+    for command in ["status", "stats"] {
+        host.wocut(command).code(1).says("somebody removed").says("`wocut upgrade` puts it back");
+    }
+    host.wocut("upgrade").ok();
+    host.wocut("status").ok();
+    host.burst_both(100).no_failure().only(&[8001, 8002]);
+}

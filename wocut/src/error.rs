@@ -6,7 +6,7 @@ use crate::{
     cluster::place::HasMaster,
     config::Refused,
     conflicts::{Conflict, Conflicts},
-    engine::ebpf::{Foreign, OtherVersion},
+    engine::ebpf::{Foreign, Gone, OtherVersion},
     model::ParseError,
     plan::ChangeError,
 };
@@ -156,6 +156,9 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if cause.is::<OtherVersion>() {
             return Some("that version's `wocut detach --all` removes it".into());
+        }
+        if cause.is::<Gone>() {
+            return Some("`wocut upgrade` puts it back, and so does any change".into());
         }
         if cause.is::<Conflicts>() {
             return Some("`--force` goes on in spite of them".into());

@@ -75,7 +75,9 @@ async fn run(handle: &Handle, level: log::Level, options: Options) -> anyhow::Re
         () = signals.ended() => return Ok(()),
     }
     at_work.send_replace(true);
-    systemd::ready(&attached(handle.wanted().services.len()));
+    let attached = attached(handle.wanted().services.len());
+    tracing::info!("ready, {attached}");
+    systemd::ready(&attached);
     let (pass_on, seen) = channel(SIGHTS);
     tokio::select! {
         () = signals.serve(handle, &files) => {}
@@ -155,7 +157,10 @@ async fn reload(handle: &Handle, files: &Files) {
         let refused = error.downcast_ref::<Refused>();
         log::warn(refused.into_iter().flat_map(|refused| &refused.problems).map(Problem::brief));
         log::warn(conflicts(&error));
-        handle.tell(Event::Failed { what: "reload the configuration".into(), why: one_line(&error) });
+        let first = refused.and_then(|refused| refused.problems.first());
+        let why =
+            std::iter::once(one_line(&error)).chain(first.map(Problem::brief)).collect::<Vec<_>>().join(": ");
+        handle.tell(Event::Failed { what: "reload the configuration".into(), why });
     }
     systemd::ready(&attached(handle.wanted().services.len()));
 }

@@ -11,7 +11,10 @@ use wocut_common::{
     CounterKey, Counters, Instance, InstanceIds, ListenerKey, Load, PortKey, Service, ServiceKey, maps,
 };
 
-use super::tables::Tables;
+use super::{
+    pins::{self, Gone},
+    tables::Tables,
+};
 use crate::sys;
 
 /// All maps that commands read and write.
@@ -28,6 +31,7 @@ pub(super) struct Maps {
 impl Maps {
     /// Opens the pins.
     pub(super) fn open(pins: &Path) -> anyhow::Result<Self> {
+        anyhow::ensure!(pins::exist(pins), Gone(pins.to_owned()));
         Ok(Self {
             services: open(pins, maps::SERVICES)?,
             tables: Tables::open(pins)?,

@@ -31,7 +31,7 @@ use wocut_common::CounterKey;
 
 pub use self::hook::SK_LOOKUP;
 pub use self::inventory::TELLING;
-pub use self::pins::{Foreign, OtherVersion, Running};
+pub use self::pins::{Foreign, Gone, OtherVersion, Running};
 use super::{Engine, ObservedService};
 use crate::{
     model::{Instance, Name, OnEmpty, Options, Policy, Protocol, Service},

@@ -45,6 +45,11 @@ pub struct Foreign {
     found: String,
 }
 
+/// A service is wanted on this engine, and nothing of it is pinned.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is gone: somebody removed what wocut had pinned there", .0.display())]
+pub struct Gone(pub(super) PathBuf);
+
 /// Refuses to touch a link that runs neither the program that is pinned beside it nor one of that name, which an
 /// interrupted upgrade leaves.
 pub(super) fn expect_ours(link: &Path, program: &Path) -> Result<(), Foreign> {
