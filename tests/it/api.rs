@@ -232,4 +232,6 @@ fn prometheus_takes_metrics_and_alerts(engine: Engine) {
     run(Command::new("promtool").args(["check", "metrics"]).stdin(metrics));
     let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/../wocut/dist/alerts.yml");
     run(Command::new("promtool").args(["check", "rules", "--lint-fatal", alerts]));
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/src/alerts.yml");
+    run(Command::new("promtool").args(["test", "rules", cases]));
 }

@@ -339,6 +339,24 @@ fn watchdog_takes_out(engine: Engine, hang: impl Fn(&Host, &[Worker]) -> u32) {
     stop(&host, &mut master, &rules);
 }
 
+engines! { worker_that_takes_its_time_to_come_up_does_not_hang: ebpf }
+fn worker_that_takes_its_time_to_come_up_does_not_hang(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "--watchdog 2s", 2, &commands.python("v1 slow"));
+    let before = serving(&host);
+    wait_until("each has said four times that it lives", Duration::from_secs(10), || {
+        let status = host.wocut("cluster status web --json").stdout;
+        let status: Value = serde_json::from_str(&status).must("read the status");
+        let said = |worker: &Value| worker["status"].as_str().and_then(|said| said.parse::<u32>().ok());
+        let workers = status["workers"].as_array().must("have workers");
+        workers.iter().all(|worker| said(worker) >= Some(4))
+    });
+    assert_eq!(serving(&host), before);
+    stop(&host, &mut master, &rules);
+}
+
 engines! { workers_outlive_their_master_and_the_next_one_retires_them: ebpf nft }
 fn workers_outlive_their_master_and_the_next_one_retires_them(engine: Engine) {
     let host = Host::with_firewall(engine);

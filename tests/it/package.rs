@@ -25,6 +25,10 @@ const FILES: &str = "\
 644 root:root /usr/share/doc/wocut/changelog.Debian.gz
 644 root:root /usr/share/doc/wocut/changelog.gz
 644 root:root /usr/share/doc/wocut/copyright
+644 root:root /usr/share/doc/wocut/docs/README.md
+644 root:root /usr/share/doc/wocut/docs/figures/pick.svg
+644 root:root /usr/share/doc/wocut/docs/recipes/nginx.md
+644 root:root /usr/share/doc/wocut/examples/alerts.yml
 644 root:root /usr/share/fish/vendor_completions.d/wocut.fish
 644 root:root /usr/share/man/man1/wocut-attach.1.gz
 644 root:root /usr/share/man/man1/wocut.1.gz

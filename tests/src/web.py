@@ -2,7 +2,8 @@
 
 PORT is where it listens. The first argument is its version, the others how it behaves: "crash" and "deaf" do not listen,
 "sick" answers its check with 500, "rude" does not end when told, "codes" ends with 64 and the number of the signal,
-"defaults" dies of it, "notify" tells systemd, "watchdog" does so again and again.
+"defaults" dies of it, "notify" tells systemd, "watchdog" does so again and again, "slow" takes 1.5 seconds to listen and
+tells so once a second, with a count.
 
 The body of every answer starts with who it is: port, version, number of the worker, process. That of "/wait" comes when
 the client has sent one byte more; "/leak" keeps some megabytes, and says how many by now; "/spin" has it do nothing else
@@ -14,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 port, version, behaviour = int(os.environ["PORT"]), sys.argv[1], sys.argv[2:]
 name = "%d %s %s %d" % (port, version, os.environ.get("WOCUT_WORKER", "-"), os.getpid())
@@ -71,6 +73,10 @@ if "deaf" in behaviour:
     while True:
         signal.pause()
 
+if "slow" in behaviour:
+    time.sleep(1.5)
+told, times = time.monotonic(), 0
+
 wake, woken = os.pipe()
 if "rude" in behaviour:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -96,6 +102,9 @@ while True:
         pass
     if "watchdog" in behaviour:
         tell("WATCHDOG=1")
+    if "slow" in behaviour and time.monotonic() - told >= 1:
+        told, times = time.monotonic(), times + 1
+        tell("WATCHDOG=1\nSTATUS=%d" % times)
     if wake in ready:
         listener.close()
         # The interpreter waits for the threads, which have answers to give.

@@ -9,6 +9,7 @@ use crate::{
     engine::ebpf::{Foreign, Gone, OtherVersion},
     model::ParseError,
     plan::ChangeError,
+    sys::state_file::OtherSchema,
 };
 
 /// Nothing that the command needs is attached or running.
@@ -96,6 +97,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or_else(|| cause.is::<NotAttached>().then_some(3))
         .or_else(|| {
             (cause.is::<OtherVersion>()
+                || cause.is::<OtherSchema>()
                 || cause.is::<Foreign>()
                 || cause.is::<Conflicts>()
                 || cause.is::<HasMaster>())
@@ -154,7 +156,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
                 _ => None,
             };
         }
-        if cause.is::<OtherVersion>() {
+        if cause.is::<OtherVersion>() || cause.is::<OtherSchema>() {
             return Some("that version's `wocut detach --all` removes it".into());
         }
         if cause.is::<Gone>() {

@@ -28,7 +28,7 @@ use crate::{
         lock::DirLock,
         netns::Netns,
         pidfd::{lives, send},
-        reserved_ports,
+        reserved_ports, state_file,
     },
 };
 
@@ -106,21 +106,9 @@ impl Host {
 
     /// What is wanted here.
     pub fn wanted(&self) -> anyhow::Result<Wanted> {
-        let path = self.state_path();
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Wanted::empty(self.netns.cookie)),
-            other => other.with_context(|| format!("read state file {}", path.display()))?,
+        let Some(wanted) = state_file::read::<Wanted>(&self.state_path(), Wanted::SCHEMA)? else {
+            return Ok(Wanted::empty(self.netns.cookie));
         };
-        let wanted: Wanted =
-            serde_json::from_str(&text).with_context(|| format!("read state file {}", path.display()))?;
-        if wanted.schema != Wanted::SCHEMA {
-            return Err(anyhow!(
-                "state file {} has schema {}, not {}",
-                path.display(),
-                wanted.schema,
-                Wanted::SCHEMA
-            ));
-        }
         // The inode number of a namespace that is gone has come back.
         let is_ours = wanted.netns_cookie == self.netns.cookie
             && (self.netns.cookie.is_some() || !Ebpf::new(&self.netns).is_of_a_namespace_that_is_gone());
@@ -403,18 +391,16 @@ impl Host {
     /// Replaces the state file in one step, or removes it when nothing is wanted or held any more.
     fn write(&self, wanted: &Wanted) -> anyhow::Result<()> {
         let path = self.state_path();
-        let context = || format!("write state file {}", path.display());
         let is_empty = wanted.services.is_empty() && wanted.claims.is_empty();
         if is_empty && wanted.engines.is_empty() && wanted.reserved_ports.is_empty() {
             return match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(context),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("remove state file {}", path.display()))
+                }
                 _ => Ok(()),
             };
         }
-        let draft = path.with_extension("json.new");
-        let text = serde_json::to_string_pretty(wanted).with_context(context)? + "\n";
-        fs::write(&draft, text).with_context(context)?;
-        fs::rename(&draft, &path).with_context(context)
+        state_file::write(&path, wanted)
     }
 }
 

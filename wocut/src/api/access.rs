@@ -73,6 +73,9 @@ impl Access {
         if !wish.is_read() && wish.is_of_a_strange_page() {
             return Err(strange_page());
         }
+        if wish.names_a_domain() {
+            return Err(other_host());
+        }
         if may_write || (wish.is_read() && is_in(self.readers)) {
             return Ok(format!("uid {} (pid {})", peer.uid, peer.pid));
         }
@@ -89,8 +92,7 @@ impl Access {
             return Err(Refusal::forbidden("without tokens, only this host is answered"));
         }
         if !wish.names_this_host() {
-            let what = "Host: it names another host, as a page in a browser would that is not to be here";
-            return Err(Refusal::forbidden(what).hint("ask for `127.0.0.1` or `localhost`"));
+            return Err(other_host());
         }
         if wish.is_read() {
             return Ok(format!("{address}"));
@@ -122,6 +124,11 @@ fn admit_token(tokens: &Tokens, address: SocketAddr, wish: Wish<'_>) -> Result<S
     Ok(format!("token {} ({address})", token.name))
 }
 
+fn other_host() -> Refusal {
+    let what = "Host: it names another host, as a page in a browser would that is not to be here";
+    Refusal::forbidden(what).hint("ask for `127.0.0.1` or `localhost`")
+}
+
 fn strange_page() -> Refusal {
     let what =
         "Origin: a web page in a browser changes nothing here, unless it is this daemon's own, on loopback";
@@ -143,6 +150,16 @@ impl<'a> Wish<'a> {
         self.headers.get_all(header::HOST).iter().all(|host| host.to_str().is_ok_and(is_this_host))
     }
 
+    /// Whether the host it means is one of a domain, which somebody may have made resolve to here. Clients of a socket
+    /// call it what they like, in one word.
+    fn names_a_domain(self) -> bool {
+        let is_domain = |host: &str| {
+            let name = name(host);
+            name.contains('.') && name.parse::<IpAddr>().is_err()
+        };
+        self.headers.get_all(header::HOST).iter().any(|host| host.to_str().is_ok_and(is_domain))
+    }
+
     /// Whether a page asks that does not come from here: a browser says so of every request that changes something.
     fn is_of_a_strange_page(self) -> bool {
         let mut sites = self.headers.get_all("sec-fetch-site").iter();
@@ -160,12 +177,17 @@ impl<'a> Wish<'a> {
 
 /// Whether `HOST[:PORT]` is loopback by its own words, without a resolver.
 fn is_this_host(host: &str) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((v6, _)) => v6,
-        None => host.split_once(':').map_or(host, |(name, _)| name),
-    };
+    let name = name(host);
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The name or address of `HOST[:PORT]`.
+fn name(host: &str) -> &str {
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((v6, _)) => v6,
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    }
 }
 
 #[cfg(test)]
@@ -269,6 +291,21 @@ mod tests {
             ("", 403),
         ] {
             assert_eq!(tried(&access, &here, &Method::GET, &[("host", host)]), status, "{host}");
+        }
+    }
+
+    #[test]
+    fn name_that_was_made_to_resolve_to_a_forwarded_socket_is_refused() {
+        for (host, status) in [
+            ("localhost:9180", 200),
+            ("wocut", 200),
+            ("192.0.2.1:9180", 200),
+            ("[2001:db8::1]:9180", 200),
+            ("evil.example:9180", 403),
+            ("127.0.0.1.evil.example", 403),
+        ] {
+            let status_there = tried(&Access::default(), &user(0, 0), &Method::GET, &[("host", host)]);
+            assert_eq!(status_there, status, "{host}");
         }
     }
 

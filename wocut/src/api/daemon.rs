@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     conflicts,
-    daemon::{Checked, Handle, Noted},
+    daemon::{Checked, Handle, Noted, Told},
     departure::{Departure, Seen},
     host::{Done, Host, Proposal},
     model::{Name, Wanted},
@@ -76,6 +76,14 @@ impl Daemon {
             Self::Live(handle) => handle.checked(instance),
             #[cfg(test)]
             Self::Still(..) => Checked { good: u64::from(instance), bad: 0 },
+        }
+    }
+
+    pub(super) fn told(&self) -> Told {
+        match self {
+            Self::Live(handle) => handle.told(),
+            #[cfg(test)]
+            Self::Still(..) => Told::from([("changed", 1)]),
         }
     }
 

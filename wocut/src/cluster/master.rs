@@ -28,6 +28,8 @@ use crate::{
 
 /// How often it is looked what workers use.
 const MEASURE: Duration = Duration::from_secs(1);
+/// What did not work is tried again so often.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a master may take to go that was asked to.
 const HAND_OVER: Duration = Duration::from_secs(10);
 /// Workers at most: each has a port.
@@ -82,14 +84,22 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
     let listener = control::bind(&place)?;
     spawn_local(control::serve(listener, requests));
     let workers = Workers::new(pool, launch, outfit, place.clone(), groups, events);
-    let mut master =
-        Master { machine: Machine::new(rules, count), workers, waiting: Vec::new(), say, ended: None };
+    let mut master = Master {
+        machine: Machine::new(rules, count),
+        workers,
+        undrained: Vec::new(),
+        waiting: Vec::new(),
+        say,
+        ended: None,
+    };
     for found in master.workers.adopt()? {
         master.handle(found);
     }
     master.handle(Event::Start);
     let mut measure = interval(MEASURE);
     measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut again = interval(AGAIN);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watchdog = std::pin::pin!(systemd::watchdog());
     let gave_up = loop {
         if let Some(gave_up) = master.ended {
@@ -117,10 +127,14 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
                 let used = master.workers.memory();
                 master.handle(Event::Memory(used));
             }
+            _ = again.tick(), if master.has_failed() => master.try_again(),
             never = &mut watchdog => match never {},
             () = due => master.pass(),
         }
     };
+    if master.has_failed() {
+        master.try_again();
+    }
     let why = if gave_up { "every worker failed too often" } else { "the cluster was stopped" };
     for (_, asked) in std::mem::take(&mut master.waiting) {
         let stopped = asked.request == Request::Stop && !gave_up;
@@ -147,6 +161,8 @@ fn groups(place: &Place, say: fn(&str)) -> Option<Delegated> {
 struct Master {
     machine: Machine,
     workers: Workers,
+    /// Those who are to get no new connections, and do.
+    undrained: Vec<WorkerId>,
     /// Who waits for the end of something, and of which generation.
     waiting: Vec<(u64, Asked)>,
     say: fn(&str),
@@ -194,17 +210,38 @@ impl Master {
                 return;
             }
             // In one step: each one waits for picks that are under way.
-            let drained = actions.iter().filter_map(|action| match action {
+            let before = self.undrained.len();
+            self.undrained.extend(actions.iter().filter_map(|action| match action {
                 Action::Drain(id) => Some(*id),
                 _ => None,
-            });
-            let drained: Vec<WorkerId> = drained.collect();
-            let done = self.workers.drain(&drained);
-            self.complain("drain workers", done);
+            }));
+            if self.undrained.len() > before {
+                self.drain();
+            }
             for action in actions {
                 self.carry_out(action);
             }
         }
+    }
+
+    /// Who cannot be drained goes on as before: to end it would refuse clients.
+    fn drain(&mut self) {
+        match self.workers.drain(&self.undrained) {
+            Ok(()) => self.undrained.drain(..).for_each(|id| self.workers.see_off(id)),
+            failed => self.complain("drain workers", failed),
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        !self.undrained.is_empty() || self.workers.has_left()
+    }
+
+    fn try_again(&mut self) {
+        if !self.undrained.is_empty() {
+            self.drain();
+        }
+        let done = self.workers.tidy();
+        self.complain("clean up after a worker", done);
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -226,7 +263,8 @@ impl Master {
                     self.workers.see_off(old);
                 }
             }
-            Action::Drain(id) => self.workers.see_off(id),
+            // See `drain`.
+            Action::Drain(_) => {}
             Action::Renice(id) => {
                 let done = self.workers.renice(id);
                 self.complain("make a retired worker nice", done);

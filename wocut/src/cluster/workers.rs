@@ -10,7 +10,7 @@ use tokio::{
     process::Command,
     sync::{Notify as Flag, mpsc::UnboundedSender},
     task::{AbortHandle, spawn_local},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -59,6 +59,10 @@ pub(super) struct Workers {
     groups: Option<Delegated>,
     events: UnboundedSender<Event>,
     all: BTreeMap<WorkerId, Handle>,
+    /// Workers that have ended and could not be taken out.
+    left: Vec<(Known, bool)>,
+    /// Groups in which something of an ended worker lived on.
+    groups_left: Vec<Group>,
 }
 
 /// A worker that was started.
@@ -68,8 +72,18 @@ struct Handle {
     /// Whether it came into the service.
     entered: bool,
     group: Option<Group>,
-    status: Rc<RefCell<Option<String>>>,
+    heard: Heard,
     tasks: Vec<AbortHandle>,
+}
+
+/// What is heard of a worker, by who listens to it and who waits for that. A copy is the same one.
+#[derive(Clone, Default)]
+struct Heard {
+    status: Rc<RefCell<Option<String>>>,
+    /// It says that it is ready.
+    ready: Rc<Flag>,
+    /// It came into the service: from then on it has to say that it is alive.
+    serves: Rc<Flag>,
 }
 
 impl Workers {
@@ -81,7 +95,17 @@ impl Workers {
         groups: Option<Delegated>,
         events: UnboundedSender<Event>,
     ) -> Self {
-        Self { pool: pool.into(), launch: launch.into(), outfit, place, groups, events, all: BTreeMap::new() }
+        Self {
+            pool: pool.into(),
+            launch: launch.into(),
+            outfit,
+            place,
+            groups,
+            events,
+            all: BTreeMap::new(),
+            left: Vec::new(),
+            groups_left: Vec::new(),
+        }
     }
 
     /// Finds workers of earlier masters that are alive. Whatever is an instance of the service is one.
@@ -113,12 +137,12 @@ impl Workers {
                 let _over = events.send(Event::Exited { id, why });
             });
             let group = self.groups.as_ref().and_then(|groups| groups.find(&self.group_name(index, id)));
-            let status = Rc::default();
             let notify = Notify::bind(&self.place.notify(id)).context("listen to a worker")?;
             // Nobody told it of a watchdog, and it is about to be replaced.
-            let hears = self.listen(id, notify, None, &status, &Rc::default());
+            let heard = Heard::default();
+            let hears = self.listen(id, notify, None, heard.clone());
             let (pidfd, tasks) = (Pidfd::of(known.process)?, vec![ended.abort_handle(), hears]);
-            self.all.insert(id, Handle { known, pidfd, entered: admin.is_some(), group, status, tasks });
+            self.all.insert(id, Handle { known, pidfd, entered: admin.is_some(), group, heard, tasks });
             found.push(Event::Adopted { id, index, generation, serves: admin == Some(Admin::Ready) });
         }
         Ok(found)
@@ -141,13 +165,13 @@ impl Workers {
             let group = groups.make(&self.group_name(index, id)).ok()?;
             group.enter(process.pid).is_ok().then_some(group)
         });
-        let (status, ready) = (Rc::default(), Rc::default());
-        let listens = self.listen(id, notify, self.outfit.watchdog, &status, &ready);
-        let ready = self.outfit.notify_ready.then_some(ready);
+        let heard = Heard::default();
+        let listens = self.listen(id, notify, self.outfit.watchdog, heard.clone());
+        let ready = self.outfit.notify_ready.then(|| Rc::clone(&heard.ready));
         let follows = spawn_local(follow(id, Rc::clone(&self.launch), started, ready, self.events.clone()));
         let known = Known { id, index, generation, process, spec };
         let tasks = vec![listens, follows.abort_handle()];
-        self.all.insert(id, Handle { known, pidfd, entered: false, group, status, tasks });
+        self.all.insert(id, Handle { known, pidfd, entered: false, group, heard, tasks });
         self.write()
     }
 
@@ -169,16 +193,8 @@ impl Workers {
         format!("{}-{index}-{id}", self.pool.name())
     }
 
-    fn listen(
-        &self,
-        id: WorkerId,
-        notify: Notify,
-        watchdog: Option<Duration>,
-        status: &Rc<RefCell<Option<String>>>,
-        ready: &Rc<Flag>,
-    ) -> AbortHandle {
-        let (status, ready) = (Rc::clone(status), Rc::clone(ready));
-        spawn_local(listen(id, notify, watchdog, status, ready, self.events.clone())).abort_handle()
+    fn listen(&self, id: WorkerId, notify: Notify, watchdog: Option<Duration>, heard: Heard) -> AbortHandle {
+        spawn_local(listen(id, notify, watchdog, heard, self.events.clone())).abort_handle()
     }
 
     /// Brings a worker into the service; the one that it replaces gets no new connections from then on.
@@ -192,6 +208,7 @@ impl Workers {
         let known = &handle.known;
         let (done, _) = self.pool.enter(&known.spec, known.process, Some(known.index), Some(&leaving))?;
         handle.entered = true;
+        handle.heard.serves.notify_one();
         Ok(done.warnings)
     }
 
@@ -235,12 +252,30 @@ impl Workers {
         if let Some(pidfd) = handle.pidfd {
             pidfd.kill_group();
         }
-        // What it started may live on: then its group stays.
-        let _stays = handle.group.map(|group| group.remove());
-        let Known { process, spec, .. } = &handle.known;
-        let left = if handle.entered { self.pool.exit(&[*process]) } else { self.pool.give_back(spec) };
+        // What it started may live on for a while, or for good.
+        self.groups_left.extend(handle.group);
+        self.groups_left.retain(|group| group.remove().is_err());
+        self.left.push((handle.known, handle.entered));
         self.write()?;
-        left.map(drop)
+        self.tidy()
+    }
+
+    /// Whether [`tidy`](Self::tidy) has something to do.
+    pub(super) fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Takes out what is left of workers that have ended. What cannot be taken out now is kept for the next time.
+    pub(super) fn tidy(&mut self) -> anyhow::Result<()> {
+        while let Some((known, entered)) = self.left.last() {
+            if *entered {
+                self.pool.exit(&[known.process])?;
+            } else {
+                self.pool.give_back(&known.spec)?;
+            }
+            self.left.pop();
+        }
+        Ok(())
     }
 
     /// What workers use, in bytes.
@@ -263,7 +298,7 @@ impl Workers {
     }
 
     pub(super) fn status(&self, id: WorkerId) -> Option<String> {
-        self.all.get(&id)?.status.borrow().clone()
+        self.all.get(&id)?.heard.status.borrow().clone()
     }
 
     fn write(&self) -> anyhow::Result<()> {
@@ -312,31 +347,40 @@ async fn listen(
     id: WorkerId,
     mut notify: Notify,
     watchdog: Option<Duration>,
-    status: Rc<RefCell<Option<String>>>,
-    ready: Rc<Flag>,
+    heard: Heard,
     events: UnboundedSender<Event>,
 ) {
-    let mut alive = Instant::now();
+    // How long one may take to come up is told by another clock.
+    let mut until = None;
     loop {
-        let until = alive + watchdog.unwrap_or(LONG);
-        let missed = match timeout_at(until, notify.hear()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(said)) => {
+        let missed = async move {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        let hangs = tokio::select! {
+            said = notify.hear() => {
+                let Ok(said) = said else { return };
                 if said.ready {
-                    ready.notify_one();
-                }
-                if said.alive {
-                    alive = Instant::now();
+                    heard.ready.notify_one();
                 }
                 if said.status.is_some() {
-                    status.replace(said.status);
+                    heard.status.replace(said.status);
+                }
+                if !said.alive && !said.trigger {
+                    continue;
                 }
                 said.trigger
             }
-            Err(_) => watchdog.is_some(),
+            () = heard.serves.notified() => {
+                until = watchdog.map(|watchdog| Instant::now() + watchdog);
+                continue;
+            }
+            () = missed => true,
         };
-        if missed {
-            alive = Instant::now();
+        until = until.and(watchdog).map(|watchdog| Instant::now() + watchdog);
+        if hangs {
             let _over = events.send(Event::WatchdogMissed(id));
         }
     }

@@ -1,6 +1,9 @@
 //! What happened, for the log and for who listens to `/_events`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::Serialize;
 
@@ -77,7 +80,26 @@ impl Noted {
     }
 }
 
+/// How many events there were since the daemon started, by the name of their kind.
+pub type Told = BTreeMap<&'static str, u64>;
+
 impl Event {
+    /// The names of all kinds, as in `/_events`.
+    pub(super) const KINDS: [&'static str; 6] = ["changed", "health", "seen", "empty", "repaired", "failed"];
+
+    /// The name of its kind.
+    pub(super) const fn kind(&self) -> &'static str {
+        let [changed, health, seen, empty, repaired, failed] = Self::KINDS;
+        match self {
+            Self::Changed { .. } => changed,
+            Self::Health { .. } => health,
+            Self::Seen { .. } => seen,
+            Self::Empty { .. } => empty,
+            Self::Repaired { .. } => repaired,
+            Self::Failed { .. } => failed,
+        }
+    }
+
     /// Writes it to the log.
     pub(super) fn log(&self) {
         match self {
@@ -103,5 +125,26 @@ impl Event {
             }
             Self::Failed { what, why } => tracing::error!("{what}: {why}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Event;
+
+    #[test]
+    fn kinds_are_named_as_events_are_sent() {
+        let name = || "web".parse().unwrap();
+        let events = [
+            Event::Changed { who: "config".into(), what: String::new() },
+            Event::Health { service: name(), instance: name(), health: crate::model::Health::Up, why: String::new() },
+            Event::Seen { service: name(), instance: name(), sight: crate::engine::ebpf::events::Sight::Listens },
+            Event::Empty { service: name() },
+            Event::Repaired { what: Vec::new() },
+            Event::Failed { what: String::new(), why: String::new() },
+        ];
+        let sent = events.each_ref().map(|event| serde_json::to_value(event).unwrap()["event"].clone());
+        assert_eq!(sent, Event::KINDS);
+        assert_eq!(events.each_ref().map(Event::kind), Event::KINDS);
     }
 }

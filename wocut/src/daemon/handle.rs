@@ -12,7 +12,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{Event, Noted, state};
+use super::{Event, Noted, Told, state};
 use crate::{
     error::one_line,
     host::{Done, Host, Proposal, Repair},
@@ -48,6 +48,7 @@ struct Shared {
     events: broadcast::Sender<Noted>,
     /// By instance id.
     checked: Mutex<BTreeMap<u32, Checked>>,
+    told: Mutex<Told>,
 }
 
 impl Handle {
@@ -62,6 +63,7 @@ impl Handle {
             wanted,
             events,
             checked: Mutex::default(),
+            told: Mutex::new(Event::KINDS.map(|kind| (kind, 0)).into()),
         })))
     }
 
@@ -93,6 +95,11 @@ impl Handle {
     pub fn checked(&self, instance: u32) -> Checked {
         let checked = self.0.checked.lock().unwrap_or_else(PoisonError::into_inner);
         checked.get(&instance).copied().unwrap_or_default()
+    }
+
+    /// How many events there were.
+    pub fn told(&self) -> Told {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Wanted state and what the kernel says of it: of all services, or of one.
@@ -184,6 +191,7 @@ impl Handle {
     /// Tells of an event: to the log, and to all who listen.
     pub(super) fn tell(&self, event: Event) {
         event.log();
+        *self.0.told.lock().unwrap_or_else(PoisonError::into_inner).entry(event.kind()).or_default() += 1;
         // Nobody may be listening.
         let _heard = self.0.events.send(Noted::now(event));
     }

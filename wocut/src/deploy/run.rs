@@ -138,7 +138,11 @@ impl Runner {
                     self.see_off(process, Some(child));
                 }
                 Ok(Next::Ended(_)) => {}
-                Err(error) => self.say(&format!("{}: the one before it serves on", one_line(&error))),
+                // Its number is there as long as it has not ended.
+                Err(error) if current.child.id().is_some() => {
+                    self.say(&format!("{}: the one before it serves on", one_line(&error)));
+                }
+                Err(error) => self.say(&one_line(&error)),
             }
             self.serving(&current);
         };
@@ -192,8 +196,13 @@ impl Runner {
                     }
                 },
                 ended = ended(&mut current) => {
-                    pool.exit(&[ended])?;
-                    current = None;
+                    if let Some(gone) = current.take() {
+                        gone.pidfd.kill_group();
+                    }
+                    // Whoever sees it off tries again.
+                    if let Err(error) = pool.exit(&[ended]) {
+                        self.say(&format!("process {ended} is still an instance: {}", one_line(&error)));
+                    }
                 }
                 signal = signals.next() => {
                     if signal == Signal::HUP {

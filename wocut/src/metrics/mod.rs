@@ -5,28 +5,41 @@
 mod text;
 
 use crate::{
-    daemon::Checked,
+    daemon::{Checked, Told},
     metrics::text::Page,
-    model::{Instance, Name, Wanted},
+    model::{Admin, Instance, Name, Wanted},
     status::{InstanceStatus, Status},
 };
 
 /// The type of [`page`]. Prometheus also takes `OpenMetrics`, which `promtool check metrics` does not.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All figures. `checked` tells what the checks of an instance came to, by its id.
-pub fn page(wanted: &Wanted, status: &Status, checked: impl Fn(u32) -> Checked) -> String {
+/// All figures. `told` counts events, and `checked` tells what the checks of an instance came to, by its id.
+pub fn page(wanted: &Wanted, status: &Status, told: &Told, checked: impl Fn(u32) -> Checked) -> String {
     let mut page = Page::default();
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     page.gauge("wocut_build_info", "Which version this is.", [(version, 1.0)]);
-    services(&mut page, status);
+    let told = told.iter().map(|(kind, count)| ([("event", *kind)], *count));
+    page.counter("wocut_events_total", "What happened since the daemon started.", told);
+    services(&mut page, wanted, status);
     traffic(&mut page, status);
     state(&mut page, wanted, status);
     checks(&mut page, wanted, checked);
     page.text()
 }
 
-fn services(page: &mut Page, status: &Status) {
+fn services(page: &mut Page, wanted: &Wanted, status: &Status) {
+    let info = wanted.services.iter().map(|(name, service)| {
+        let fallback = if service.engine_reason.is_some() { "yes" } else { "no" };
+        let labels = [
+            ("service", name.to_string()),
+            ("engine", service.engine.to_string()),
+            ("policy", service.options.policy.to_string()),
+            ("fallback", fallback.into()),
+        ];
+        (labels, 1.0)
+    });
+    page.gauge("wocut_service_info", "What carries it, and whether as eBPF was refused.", info);
     let each = |figure: fn(&crate::status::ServiceStatus) -> Option<u64>| {
         let services = status.services.iter();
         services.filter_map(move |service| Some(([("service", service.name.as_str())], figure(service)?)))
@@ -84,6 +97,8 @@ fn state(page: &mut Page, wanted: &Wanted, status: &Status) {
             (labels(&service.name, &instance.name), f64::from(is_up))
         })
     });
+    let ready = each(status, |it| Some(f64::from(it.admin == Admin::Ready)));
+    page.gauge("wocut_instance_ready", "Whether it is neither drained nor in maintenance.", ready);
     page.gauge("wocut_instance_up", "Whether it can take new connections.", up);
     let weight = each(status, |it| Some(f64::from(it.weight)));
     page.gauge("wocut_instance_weight", "Its relative share.", weight);

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use super::page;
 use crate::{
-    daemon::Checked,
+    daemon::{Checked, Told},
     engine::{ObservedInstance, ObservedService},
     model::{Check, CheckKind, EngineKind, Options, Wanted},
     plan::Change,
@@ -37,7 +37,7 @@ fn read(instance: &ObservedInstance) -> String {
     let (address, accept_queue) = (Ipv4Addr::UNSPECIFIED.into(), 7);
     let listener = Listener { address, port: 8001, v6_only: false, bound_to_device: false, accept_queue };
     let status = Status::of(&wanted, vec![seen], Some(&[listener]));
-    page(&wanted, &status, |id| Checked { good: u64::from(id), bad: 0 })
+    page(&wanted, &status, &Told::from([("failed", 3)]), |id| Checked { good: u64::from(id), bad: 0 })
 }
 
 fn known() -> ObservedInstance {
@@ -72,16 +72,19 @@ fn names_follow_the_conventions() {
         }
         assert!(samples > 0, "{name} has no figure");
     }
-    assert_eq!(seen.len(), 15);
+    assert_eq!(seen.len(), 18);
 }
 
 #[test]
 fn figures_are_those_of_the_kernel() {
     let page = read(&known());
     for line in [
+        "wocut_events_total{event=\"failed\"} 3",
+        "wocut_service_info{service=\"web\",engine=\"ebpf\",policy=\"random\",fallback=\"no\"} 1",
         "wocut_picks_total{service=\"web\"} 7",
         "wocut_instance_sent_bytes_total{service=\"web\",instance=\"b\"} 7",
         "wocut_instance_share_ratio{service=\"web\",instance=\"a\"} 0.75",
+        "wocut_instance_ready{service=\"web\",instance=\"b\"} 1",
         "wocut_instance_up{service=\"web\",instance=\"a\"} 1",
         "wocut_instance_up{service=\"web\",instance=\"b\"} 0",
         "wocut_instance_accept_queue{service=\"web\",instance=\"a\"} 7",

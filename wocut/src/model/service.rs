@@ -124,7 +124,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// The layout that this binary reads and writes.
+    /// The layout that this binary reads and writes. A new field takes `#[serde(default)]`; this goes up only where an
+    /// older version must not take the file.
     pub const SCHEMA: u32 = 1;
 
     /// Nothing is wanted.

@@ -25,6 +25,7 @@ pub mod rtnetlink;
 pub mod shared_array;
 mod sock_diag;
 pub mod sockets;
+pub mod state_file;
 pub mod systemd;
 pub mod tool;
 pub mod unix_socket;

@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 use crate::{command, sysroot};
 
 /// Files of the checkout, and their places.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 9] = [
     ("wocut/dist/wocut.service", "lib/systemd/system/wocut.service"),
     ("wocut/dist/wocut@.service", "lib/systemd/system/wocut@.service"),
     ("wocut/dist/sysusers.conf", "lib/sysusers.d/wocut.conf"),
@@ -19,6 +19,8 @@ const FILES: [(&str, &str); 7] = [
     ("LICENSE-APACHE", "share/doc/wocut/LICENSE-APACHE"),
     ("LICENSE-MIT", "share/doc/wocut/LICENSE-MIT"),
     ("wocut/CHANGELOG.md", "share/doc/wocut/CHANGELOG.md"),
+    ("wocut/dist/alerts.yml", "share/doc/wocut/examples/alerts.yml"),
+    ("wocut/dist/grafana.json", "share/doc/wocut/examples/grafana.json"),
 ];
 
 pub(super) fn pack(workspace: &Workspace, wocut: &Path, dist: &Path, epoch: &str) -> Result<()> {
@@ -30,6 +32,8 @@ pub(super) fn pack(workspace: &Workspace, wocut: &Path, dist: &Path, epoch: &str
     for (file, place) in FILES {
         copy(&workspace.root.join(file), &tree.join(place))?;
     }
+    let docs = ("wocut/docs", "share/doc/wocut");
+    command::run(Command::new("cp").arg("--recursive").args([workspace.root.join(docs.0), tree.join(docs.1)]))?;
     pages::man(wocut, &tree.join("share/man"))?;
     for shell in pages::SHELLS {
         pages::complete(wocut, &shell, &tree.join(shell.place))?;

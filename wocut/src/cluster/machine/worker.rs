@@ -96,11 +96,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Another failure. Returns the pause before the next try, or none if there is to be none.
+    /// Another failure. Returns the pause before the next try, or none if there is to be none. Who is to replace
+    /// somebody that serves is never given up: that one may have to go for what it does.
     pub(super) fn fail(&mut self, now: Instant, rules: &Rules) -> Option<Duration> {
         let pause = rules.first_pause.saturating_mul(1 << self.failures.min(20)).min(rules.longest_pause);
-        self.failures += 1;
-        self.given_up = self.failures >= rules.give_up;
+        self.failures = self.failures.saturating_add(1);
+        self.given_up = self.holder.is_none() && self.failures >= rules.give_up;
         self.not_before = (!self.given_up).then_some(now + pause);
         (!self.given_up).then_some(pause)
     }

@@ -32,8 +32,9 @@ fn worker_over_its_limit_serves_on_while_its_replacement_fails() {
     assert_eq!(cluster.exited(2), "forget 2");
     assert_eq!(cluster.wait(), "spawn 3@0");
     assert_eq!(cluster.exited(3), "forget 3");
-    assert_eq!(cluster.after(Duration::from_hours(1)), "");
+    assert_eq!(cluster.wait(), "spawn 4@0");
     assert_eq!(cluster.machine.serving(), 1);
+    assert_eq!(cluster.ready(4), "serve 4 for 1, renice 1");
 }
 
 #[test]
