@@ -39,7 +39,8 @@ pub fn tool(program: &str) -> Result<(), Missing> {
     if env::var("WOCUT_TESTS_LEFT_OUT").is_ok_and(|words| words.split(' ').any(|word| word == program)) {
         return Err(Missing::LeftOut(program.to_owned()));
     }
-    which(program).map(|_| ()).ok_or_else(|| Missing::Here(format!("the program {program}")))
+    let missing = || format!("the program {program}: xtask/src/test.rs lists those that are installed");
+    which(program).map(|_| ()).ok_or_else(|| Missing::Here(missing()))
 }
 
 /// Needs the package of wocut, and what installs it. Gives its path.

@@ -13,11 +13,14 @@
 //! | `GET /_ui`, `/_ui/{file}` | a page for people |
 //! | `GET /_live`, `/_ready`, `/_metrics`, `/_events`, `/_openapi.json`; `PUT /_log` | the daemon itself |
 //!
-//! In reading order: `server` listens (`listen`, `tls`) and accepts (`slots`); `connection` serves one, with `patience`;
-//! `gate` lets a request in (`access`, `token`) and gives errors their shape; `routes` leads it to `services`, `backends`,
-//! `config`, `commands`, `events`, `ui` or `itself`. A body is read by `body` into a [`ServiceShape`] or [`BackendShape`],
-//! which `definition` (with `place` and `check`) makes types of; `edit` is what is made of what is wanted, under the conditions of `etag`, and
-//! `daemon` makes it so. `render`, `stats` and `answer` are the way back.
+//! In reading order, the way of a request:
+//!
+//! 1. `server` listens (`listen`, `tls`) and accepts (`slots`); `connection` serves one client, with `patience`.
+//! 2. `gate` lets a request in (`access`, `token`), and gives errors their shape. `routes` leads it to `services`,
+//!    `backends`, `config`, `commands`, `events`, `ui` or `itself`.
+//! 3. `body` reads a [`ServiceShape`] or [`BackendShape`], of which `definition` (with `place` and `check`) makes types.
+//! 4. `edit` makes a change of that, if `etag` has nothing against it, and `daemon` carries it out.
+//! 5. `render`, `stats` and `answer` are the way back.
 
 mod access;
 mod answer;

@@ -1,6 +1,6 @@
 //! The command line: global flags and the list of commands. One file a command.
 //!
-//! Nouns read, verbs write; every verb can be said twice.
+//! Nouns read, verbs write. A verb can be said twice; only `detach` and `remove` miss what is gone.
 
 mod admin;
 mod apply;

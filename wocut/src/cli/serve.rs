@@ -19,7 +19,7 @@ const CONFIG: &str = "/etc/wocut";
 #[derive(Args, Debug)]
 #[command(after_long_help = "Examples:
   wocut serve --config /etc/wocut
-  wocut serve --state /var/lib/wocut/state.toml --http 127.0.0.1:9090 --token-file /etc/wocut/tokens")]
+  wocut serve --state /var/lib/wocut/state.toml --http 127.0.0.1:9180 --token-file /etc/wocut/tokens")]
 pub(super) struct Serve {
     /// Files to apply, as `wocut apply` takes them [default: /etc/wocut, if it is there]
     #[arg(long, value_name = "DIR")]

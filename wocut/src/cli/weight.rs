@@ -16,7 +16,7 @@ pub(super) struct Weight {
     name: Name,
     /// Name of the instance
     instance: Name,
-    /// 0 to 256; 0 is drain
+    /// 0 to 256; 0: no new connections, until it is changed or a file is applied (see `drain`)
     #[arg(allow_negative_numbers = true, value_name = "WEIGHT")]
     share: model::Weight,
     #[command(flatten)]

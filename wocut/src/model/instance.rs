@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CheckOverride, Name, ParseError, ProcessId, endpoint, serde_as_text, write_endpoint};
 
-/// Relative share of the new connections: 0 to 256. 0 is drain.
+/// Relative share of the new connections: 0 to 256. With 0 an instance gets none until its weight is another; it is not
+/// drained, so that `ready` does not bring it back, and a file sets it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Weight(u16);

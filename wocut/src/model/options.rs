@@ -1,4 +1,4 @@
-//! How a service works: what `attach` takes as flags.
+//! How a service works: what `attach` takes as flags, and `slow_start`, which files and the API alone have.
 
 use std::{fmt, str::FromStr};
 

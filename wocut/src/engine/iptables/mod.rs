@@ -1,13 +1,15 @@
 //! The engine for kernels that will not run the eBPF one: rules in the mangle and nat tables.
 //!
 //! A new connection to a service is marked in mangle, as the policy says, and translated in nat by its mark; conntrack
-//! then keeps it where it is, whatever becomes of the rules. Everything is in chains named `WOCUT` and `WOCUT-…`, to
-//! which PREROUTING and OUTPUT have one jump each, and INPUT where something is refused or dropped. Rules of others are neither touched nor counted.
+//! then keeps it where it is, whatever becomes of the rules. Everything is in chains named `WOCUT` and `WOCUT-…`.
+//! PREROUTING and OUTPUT have one jump each to them, and so has INPUT where something is refused or dropped. Rules of
+//! others are neither touched nor counted.
 //!
-//! In reading order: `rules` makes rule text, and so do `pick` (with `random`, `turns` and `sticky`, a file a policy) and
-//! `guard`; `vacant` has who is led to an instance that died try again; `save` reads what is there, `diff` makes the one out of the other, `exec` runs the tools, `release` sees to
-//! UDP flows of instances that are gone, `connections` to the open ones of one service, and `linger` to all when the
-//! last rule goes. Both flavours of iptables will do, whichever is in PATH.
+//! In reading order: `rules` makes rule text, `pick` that of a pick (by `random`, `turns` or `sticky`, a file a policy),
+//! `guard` and `vacant` that of INPUT: who is refused, and who is dropped to try again because an instance has died.
+//! `save` reads what is there, `diff` makes the one out of the other, `exec` runs the tools. Of connections, `release` sees
+//! to UDP flows of instances that are gone, `connections` to the open ones of one service, and `linger` to all of them
+//! when the last rule goes. Both flavours of iptables will do, whichever is in PATH.
 
 mod chain;
 mod connections;

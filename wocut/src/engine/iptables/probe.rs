@@ -62,7 +62,7 @@ const EXTENSIONS: [(&str, &str, &str, &str); 12] = [
         "match socket",
         "filter",
         vacant::LISTENS,
-        "clients of an instance of `run` or `cluster` that died are refused until it is taken out",
+        "clients of a worker of `cluster` that died are refused until it is taken out",
     ),
     ("match comment", "nat", "-m comment --comment probe -j RETURN", NO_ENGINE),
     ("target MARK", "mangle", "-j MARK --set-xmark 0x1/0xffff", NO_ENGINE),

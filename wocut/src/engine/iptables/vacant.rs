@@ -1,12 +1,12 @@
-//! Instances of `run` and `cluster` that have died: a client of another host that is led to one is not refused, and gets
-//! another one.
+//! Workers of a cluster that have died: a client of another host that is led to one is not refused, and gets another one.
+//! (`run` has one instance for new connections at a time, so there is no other one.)
 //!
 //! No rule of the mangle and nat tables knows who listens. Here, behind the translation, the first packet of a connection
 //! that would find nobody is dropped: conntrack has not confirmed it, so that the same packet, which clients send again
 //! after a second, has a pick of its own. By then whoever started the instance has taken it out.
 //!
 //! Who has nobody else to go to is refused, and does not wait: where only one instance takes connections, where the
-//! instances do not listen in the client's family, or where nobody sees to them as `run` and `cluster` do. So is a client
+//! instances do not listen in the client's family, or where nobody sees to them as a cluster does. So is a client
 //! on this host, whose packet conntrack has confirmed on its way out.
 
 use std::collections::BTreeSet;
