@@ -119,7 +119,7 @@ fn a_link_with_a_foreign_program_is_named_and_left_alone(engine: Engine) {
     assert_eq!(account.len(), after.len());
 }
 
-engines! { what_was_removed_from_the_pins_is_named_and_put_back: ebpf, tc }
+engines! { what_was_removed_from_the_pins_is_named_and_put_back: ebpf tc }
 fn what_was_removed_from_the_pins_is_named_and_put_back(engine: Engine) {
     let host = Host::new(engine);
     let _daemons = Daemon::pythons(&host.lan.server, 8001..=8002);

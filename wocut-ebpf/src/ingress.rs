@@ -95,6 +95,12 @@ fn segment(skb: *mut __sk_buff, service: u32) -> i32 {
     if state != 0 && state != BPF_TCP_LISTEN {
         return NEXT;
     }
+    // Without a socket, an ACK answers a SYN cookie, if there was one lately. Else it may come in the moment in which
+    // another CPU puts a connection in the place of its handshake (`inet_ehash_insert`), and a lookup finds neither: a
+    // listener would reset the connection. The kernel's own lookup is later, and finds it.
+    if !first && !pick::awaits_answers(service) {
+        return NEXT;
+    }
     if is_for_this_host(skb) == 0 {
         return NEXT;
     }

@@ -241,6 +241,12 @@ pub(crate) fn answers(listener: *mut c_void) -> u32 {
     }
 }
 
+/// Whether [`answers`] can tell.
+#[inline(always)]
+pub(crate) fn tells_of_cookies() -> bool {
+    offset!(ack_backlog) != 0
+}
+
 /// What [`Hook::busy`](crate::pick::Hook::busy) says of a listener.
 #[inline(always)]
 pub(crate) fn queues(listener: *mut c_void) -> u64 {

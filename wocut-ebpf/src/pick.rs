@@ -45,6 +45,8 @@ pub(crate) mod mode {
 
 /// For so long a pick is remembered: longer than a handshake takes, and shorter than a client's port rests.
 const MEMORY: u64 = 10_000_000_000;
+/// For so long a SYN cookie is good (`MAX_SYNCOOKIE_AGE` of the kernel), as a client may send its answer again.
+const COOKIE: u64 = 120_000_000_000;
 /// For so long after the last sign of it a flood is thought to go on: longer than a handshake takes.
 const FLOOD: u64 = 10_000_000_000;
 /// Turns that one pick takes when the first was one's that cannot serve, so that these too are shared evenly.
@@ -277,6 +279,13 @@ pub(crate) fn preferred<H: Hook>(hook: *mut H, service: u32, hash: u64) -> u64 {
 #[inline(always)]
 pub(crate) fn is_flooded(service: u32) -> bool {
     TURNS.get(service).is_some_and(|turn| now() - turn.flooded < FLOOD)
+}
+
+/// Whether a client may still answer a SYN cookie of a listener, or this kernel does not tell.
+#[inline(always)]
+pub(crate) fn awaits_answers(service: u32) -> bool {
+    !kernel::tells_of_cookies()
+        || TURNS.get(service).is_some_and(|turn| turn.remembered != 0 && now() - turn.remembered < COOKIE)
 }
 
 /// Takes the next turn. Gives the instance that has it; 0 if there is none.

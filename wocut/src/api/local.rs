@@ -64,7 +64,8 @@ mod tests {
         let mut web = Definition::of(&"web".parse().unwrap(), &wanted.services["web"]);
         let mut found = |address: Option<[u8; 4]>, check: Option<[u8; 4]>| {
             web.instances[0].spec.address = address.map(Into::into);
-            let checked = |address: [u8; 4]| Check { address: Some(address.into()), ..Check::of(CheckKind::Tcp) };
+            let checked =
+                |address: [u8; 4]| Check { address: Some(address.into()), ..Check::of(CheckKind::Tcp) };
             web.check = check.map(checked);
             let found = newcomers(&wanted, std::slice::from_ref(&web));
             found.into_iter().map(|(key, address)| format!("{key} {address}")).collect::<Vec<_>>()

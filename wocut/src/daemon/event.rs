@@ -137,8 +137,17 @@ mod tests {
         let name = || "web".parse().unwrap();
         let events = [
             Event::Changed { who: "config".into(), what: String::new() },
-            Event::Health { service: name(), instance: name(), health: crate::model::Health::Up, why: String::new() },
-            Event::Seen { service: name(), instance: name(), sight: crate::engine::ebpf::events::Sight::Listens },
+            Event::Health {
+                service: name(),
+                instance: name(),
+                health: crate::model::Health::Up,
+                why: String::new(),
+            },
+            Event::Seen {
+                service: name(),
+                instance: name(),
+                sight: crate::engine::ebpf::events::Sight::Listens,
+            },
             Event::Empty { service: name() },
             Event::Repaired { what: Vec::new() },
             Event::Failed { what: String::new(), why: String::new() },

@@ -33,7 +33,9 @@ pub(super) fn pack(workspace: &Workspace, wocut: &Path, dist: &Path, epoch: &str
         copy(&workspace.root.join(file), &tree.join(place))?;
     }
     let docs = ("wocut/docs", "share/doc/wocut");
-    command::run(Command::new("cp").arg("--recursive").args([workspace.root.join(docs.0), tree.join(docs.1)]))?;
+    command::run(
+        Command::new("cp").arg("--recursive").args([workspace.root.join(docs.0), tree.join(docs.1)]),
+    )?;
     pages::man(wocut, &tree.join("share/man"))?;
     for shell in pages::SHELLS {
         pages::complete(wocut, &shell, &tree.join(shell.place))?;
