@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use serde_json::Value;
 use wocut_tests::commands::Commands;
@@ -354,6 +355,27 @@ fn worker_that_takes_its_time_to_come_up_does_not_hang(engine: Engine) {
         workers.iter().all(|worker| said(worker) >= Some(4))
     });
     assert_eq!(serving(&host), before);
+    stop(&host, &mut master, &rules);
+}
+
+engines! { worker_that_cannot_be_drained_serves_until_it_can: legacy }
+fn worker_that_cannot_be_drained_serves_until_it_can(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "", 2, &commands.python("v1"));
+    let load = Requests::remote(&host.lan, 8);
+    // As somebody has it who changes rules, and takes longer than iptables waits.
+    let lock = fs::File::create("/run/xtables.lock").must("open the lock of iptables");
+    flock(&lock, FlockOperation::LockExclusive).must("take the lock of iptables");
+    let scale = host.start("cluster scale 1 web");
+    wait_until("the master says so", PATIENCE, || master.log().contains("cannot drain workers"));
+    load.go_on(200);
+    drop(lock);
+    assert_eq!(scale.wait(), Some(0));
+    wait_until("one has ended", PATIENCE, || processes(&host.lan.server).len() == 2);
+    load.go_on(200);
+    load.stop().no_failure();
     stop(&host, &mut master, &rules);
 }
 
