@@ -101,13 +101,15 @@ fn every_kind_of_check_is_read() {
             { port = 5, check = { type = "udp", steps = [{ send = "%00" }, { expect = "?" }] } },
             { port = 6, check = { type = "exec", command = ["/usr/lib/check", "a b"] } },
             7,
+            { port = 8, check = { type = "http" } },
         ]
     "#;
     let [web]: [Definition; 1] = toml(text).unwrap().try_into().unwrap();
     let service = web.draft(EngineKind::Ebpf);
     let checks: Vec<_> = service.instances.iter().map(|instance| service.check_of(instance)).collect();
     let names: Vec<_> = checks.iter().map(|check| check.map(|check| check.kind.name())).collect();
-    let expected = ["tcp", "", "send-expect", "udp", "udp", "exec", "https"];
+    let expected = ["tcp", "", "send-expect", "udp", "udp", "exec", "https", "http"];
+    assert!(CheckKind::TYPES.iter().all(|kind| expected.contains(kind)));
     assert_eq!(names, expected.map(|name| Some(name).filter(|name| !name.is_empty())));
     let tcp = checks[0].unwrap();
     assert_eq!((tcp.address, tcp.port.unwrap().get()), (Some("::1".parse().unwrap()), 81));
