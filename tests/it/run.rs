@@ -382,8 +382,10 @@ fn command_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one(eng
     let host = Host::new(engine);
     let commands = Commands::new();
     let mut killed = Wrapper::start(&host, WEB, &commands.python("v1 deaf"));
-    wait_until("what was started is noted", Duration::from_secs(10), || {
-        fs::read_to_string(host.lan.server.state()).is_ok_and(|state| state.contains("\"process\""))
+    // It is noted before: one that is not yet let go ends with its wrapper.
+    wait_until("the command runs", Duration::from_secs(10), || {
+        let lines = processes(&host.lan.server);
+        lines.values().any(|line| line.contains("deaf") && !line.contains("--listen"))
     });
     killed.kill();
     assert_eq!(processes(&host.lan.server).len(), 1);

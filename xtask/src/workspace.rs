@@ -1,6 +1,7 @@
 //! The checkout: where it is, and where cargo puts what it builds.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,6 +60,14 @@ impl Workspace {
 
 fn cargo(root: &Path) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo said of this package is a change to build scripts that look at it: they would run, and build, again.
+    let of_this = |name: &OsStr| {
+        name.to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    };
+    for (name, _) in env::vars_os().filter(|(name, _)| of_this(name)) {
+        cargo.env_remove(name);
+    }
     cargo.current_dir(root);
     cargo
 }
