@@ -32,7 +32,7 @@ impl Interrupt {
     /// Waits that long; true: not to the end, because of an interrupt.
     pub fn within(&self, wait: Duration) -> io::Result<bool> {
         let timeout = libc::timespec {
-            tv_sec: wait.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: wait.subsec_nanos().into(),
         };
         // SAFETY: the set and the time are read, and nothing is written where there is no place for it.
