@@ -91,6 +91,10 @@ impl<F: Fn(Pick) -> bool + Send + Sync> log::Log for Sink<'_, F> {
     }
 
     fn log(&self, record: &log::Record<'_>) {
+        // Picks come in batches, and this one may be behind the last that is wanted.
+        if self.done.load(Ordering::Relaxed) {
+            return;
+        }
         let line = record.args().to_string();
         if let Some(pick) = parse(&line)
             && !(self.seen)(pick)
@@ -122,7 +126,21 @@ fn parse(line: &str) -> Option<Pick> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, Pick, parse};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use log::Log as _;
+
+    use super::{Outcome, Pick, Sink, parse};
+
+    #[test]
+    fn nothing_is_told_after_the_last_one_that_is_wanted() {
+        let (told, done) = (AtomicU32::new(0), AtomicBool::new(false));
+        let sink = Sink { seen: |_| told.fetch_add(1, Ordering::Relaxed) < 1, done: &done };
+        for _ in 0..4 {
+            sink.log(&log::Record::builder().args(format_args!("0 10.0.0.2 40112 8002 7 0")).build());
+        }
+        assert_eq!(told.load(Ordering::Relaxed), 2);
+    }
 
     #[test]
     fn lines_of_the_program_are_read() {
