@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     conflicts,
-    daemon::{Checked, Handle, Noted, Told},
+    daemon::{Checked, EventCounts, Handle, Noted},
     departure::{Departure, Seen},
     host::{Done, Host, Proposal},
     model::{Name, Wanted},
@@ -79,11 +79,11 @@ impl Daemon {
         }
     }
 
-    pub(super) fn told(&self) -> Told {
+    pub(super) fn event_counts(&self) -> EventCounts {
         match self {
-            Self::Live(handle) => handle.told(),
+            Self::Live(handle) => handle.event_counts(),
             #[cfg(test)]
-            Self::Still(..) => Told::from([("changed", 1)]),
+            Self::Still(..) => EventCounts::from([("changed", 1)]),
         }
     }
 

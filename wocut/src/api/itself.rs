@@ -32,7 +32,8 @@ pub(super) async fn is_ready(State(api): State<Api>) -> Result<Response, Refusal
 #[utoipa::path(get, path = "/_metrics", tag = "daemon", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn read_metrics(State(api): State<Api>) -> Result<Response, Refusal> {
     let status = api.daemon.status(None).await.map_err(|error| refusal(&error))?;
-    let page = metrics::page(&api.daemon.wanted(), &status, &api.daemon.told(), |id| api.daemon.checked(id));
+    let page =
+        metrics::page(&api.daemon.wanted(), &status, &api.daemon.event_counts(), |id| api.daemon.checked(id));
     Ok(text(metrics::CONTENT_TYPE, page))
 }
 

@@ -81,7 +81,7 @@ impl Noted {
 }
 
 /// How many events there were since the daemon started, by the name of their kind.
-pub type Told = BTreeMap<&'static str, u64>;
+pub type EventCounts = BTreeMap<&'static str, u64>;
 
 impl Event {
     /// The names of all kinds, as in `/_events`.

@@ -12,7 +12,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{Event, Noted, Told, state};
+use super::{Event, EventCounts, Noted, state};
 use crate::{
     error::one_line,
     host::{Done, Host, Proposal, Repair},
@@ -48,7 +48,7 @@ struct Shared {
     events: broadcast::Sender<Noted>,
     /// By instance id.
     checked: Mutex<BTreeMap<u32, Checked>>,
-    told: Mutex<Told>,
+    event_counts: Mutex<EventCounts>,
 }
 
 impl Handle {
@@ -63,7 +63,7 @@ impl Handle {
             wanted,
             events,
             checked: Mutex::default(),
-            told: Mutex::new(Event::KINDS.map(|kind| (kind, 0)).into()),
+            event_counts: Mutex::new(Event::KINDS.map(|kind| (kind, 0)).into()),
         })))
     }
 
@@ -98,8 +98,8 @@ impl Handle {
     }
 
     /// How many events there were.
-    pub fn told(&self) -> Told {
-        self.0.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn event_counts(&self) -> EventCounts {
+        self.0.event_counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Wanted state and what the kernel says of it: of all services, or of one.
@@ -191,7 +191,9 @@ impl Handle {
     /// Tells of an event: to the log, and to all who listen.
     pub(super) fn tell(&self, event: Event) {
         event.log();
-        *self.0.told.lock().unwrap_or_else(PoisonError::into_inner).entry(event.kind()).or_default() += 1;
+        let mut counts = self.0.event_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(event.kind()).or_default() += 1;
+        drop(counts);
         // Nobody may be listening.
         let _heard = self.0.events.send(Noted::now(event));
     }

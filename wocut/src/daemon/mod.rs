@@ -20,7 +20,7 @@ mod sights;
 mod slow_start;
 mod state;
 
-pub use event::{Event, Noted, Told};
+pub use event::{Event, EventCounts, Noted};
 pub use handle::{Checked, Handle};
 pub use log::{Format, Level};
 pub use serve::{Options, serve};

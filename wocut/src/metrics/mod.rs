@@ -5,7 +5,7 @@
 mod text;
 
 use crate::{
-    daemon::{Checked, Told},
+    daemon::{Checked, EventCounts},
     metrics::text::Page,
     model::{Admin, Instance, Name, Wanted},
     status::{InstanceStatus, Status},
@@ -14,13 +14,18 @@ use crate::{
 /// The type of [`page`]. Prometheus also takes `OpenMetrics`, which `promtool check metrics` does not.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All figures. `told` counts events, and `checked` tells what the checks of an instance came to, by its id.
-pub fn page(wanted: &Wanted, status: &Status, told: &Told, checked: impl Fn(u32) -> Checked) -> String {
+/// All figures. `events` says how many events there were, `checked` tells what the checks of an instance came to, by its id.
+pub fn page(
+    wanted: &Wanted,
+    status: &Status,
+    events: &EventCounts,
+    checked: impl Fn(u32) -> Checked,
+) -> String {
     let mut page = Page::default();
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     page.gauge("wocut_build_info", "Which version this is.", [(version, 1.0)]);
-    let told = told.iter().map(|(kind, count)| ([("event", *kind)], *count));
-    page.counter("wocut_events_total", "What happened since the daemon started.", told);
+    let events = events.iter().map(|(kind, count)| ([("event", *kind)], *count));
+    page.counter("wocut_events_total", "What happened since the daemon started.", events);
     services(&mut page, wanted, status);
     traffic(&mut page, status);
     state(&mut page, wanted, status);

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use super::page;
 use crate::{
-    daemon::{Checked, Told},
+    daemon::{Checked, EventCounts},
     engine::{ObservedInstance, ObservedService},
     model::{Check, CheckKind, EngineKind, Options, Wanted},
     plan::Change,
@@ -37,7 +37,7 @@ fn read(instance: &ObservedInstance) -> String {
     let (address, accept_queue) = (Ipv4Addr::UNSPECIFIED.into(), 7);
     let listener = Listener { address, port: 8001, v6_only: false, bound_to_device: false, accept_queue };
     let status = Status::of(&wanted, vec![seen], Some(&[listener]));
-    page(&wanted, &status, &Told::from([("failed", 3)]), |id| Checked { good: u64::from(id), bad: 0 })
+    page(&wanted, &status, &EventCounts::from([("failed", 3)]), |id| Checked { good: u64::from(id), bad: 0 })
 }
 
 fn known() -> ObservedInstance {
