@@ -71,10 +71,6 @@ fn again_and_again(engine: Engine, deploys: u64, version: impl Fn(&Commands, u64
     let rules = saved_rules(&host);
     let commands = Commands::new();
     let (mut serving, _) = deploy(&host, WEB, &version(&commands, 0));
-    if engine != Engine::Ebpf {
-        // The host remembers 262,144 connections, each for two minutes, and lets nobody in when it has that many.
-        host.lan.server.set("netfilter/nf_conntrack_tcp_timeout_time_wait", "1");
-    }
     let load = Requests::remote(&host.lan, CLIENTS);
     for number in 1..=times(deploys) {
         let (next, _) = deploy(&host, WEB, &version(&commands, number));

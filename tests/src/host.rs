@@ -43,6 +43,9 @@ impl Host {
         // to: `nf_nat_inet_port_was_mangled` compares the client's port with that of a listener, which has none.
         if engine != Engine::Tc {
             add_foreign_rules(&host);
+            // The kernel remembers each connection for two minutes after its end, 262,144 of them in all, and lets
+            // nobody in when it has that many. A minute of load is more.
+            host.lan.server.set("netfilter/nf_conntrack_tcp_timeout_time_wait", "1");
         }
         host
     }
