@@ -11,6 +11,7 @@ mod interrupt;
 mod load;
 mod machine;
 mod measure;
+mod nothing;
 mod peer;
 mod place;
 mod programs;

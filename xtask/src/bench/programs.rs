@@ -1,7 +1,7 @@
 //! What the kernel counts for wocut's programs in one namespace, and what their maps take.
 
 use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -29,17 +29,23 @@ impl Counting {
 
     /// What each program of a place has run until now.
     pub(super) fn runs(&self, place: &Place) -> Result<Vec<Runs>> {
-        let Self(_counting) = self;
         let mut all = Vec::new();
         for pin in pins(place)? {
-            let fields = fields(&pin)?;
-            if field(&fields, "prog_type").is_some() {
+            let object = opened(&pin)?;
+            if field(&fields(object.fd().as_fd())?, "prog_type").is_some() {
                 let program = pin.file_name().unwrap_or_default().display().to_string();
-                let read = |key| field(&fields, key).unwrap_or_default();
-                all.push(Runs { program, count: read("run_cnt"), nanoseconds: read("run_time_ns") });
+                all.push(self.of(program, object.fd().as_fd())?);
             }
         }
         Ok(all)
+    }
+
+    /// What one program has run until now.
+    pub(super) fn of(&self, program: String, fd: impl AsFd) -> Result<Runs> {
+        let Self(_counting) = self;
+        let fields = fields(fd.as_fd())?;
+        let read = |key| field(&fields, key).unwrap_or_default();
+        Ok(Runs { program, count: read("run_cnt"), nanoseconds: read("run_time_ns") })
     }
 }
 
@@ -60,7 +66,7 @@ pub(super) fn between(before: &[Runs], after: &[Runs]) -> Vec<Runs> {
 pub(super) fn map_bytes(place: &Place) -> Result<u64> {
     let mut bytes = 0;
     for pin in pins(place)? {
-        let fields = fields(&pin)?;
+        let fields = fields(opened(&pin)?.fd().as_fd())?;
         if field(&fields, "map_type").is_some() {
             bytes += field(&fields, "memlock").unwrap_or_default();
         }
@@ -82,10 +88,14 @@ fn pins(place: &Place) -> Result<Vec<PathBuf>> {
     Ok(pins)
 }
 
-/// What the kernel says about whatever is pinned there: aya opens it without asking whether it is a map.
-fn fields(pin: &Path) -> Result<String> {
-    let object = MapData::from_pin(pin).with_context(|| format!("open {}", pin.display()))?;
-    let path = format!("/proc/self/fdinfo/{}", object.fd().as_fd().as_raw_fd());
+/// Whatever is pinned there: aya opens it without asking whether it is a map.
+fn opened(pin: &Path) -> Result<MapData> {
+    MapData::from_pin(pin).with_context(|| format!("open {}", pin.display()))
+}
+
+/// What the kernel says about a program or a map.
+fn fields(object: BorrowedFd<'_>) -> Result<String> {
+    let path = format!("/proc/self/fdinfo/{}", object.as_raw_fd());
     fs::read_to_string(&path).with_context(|| format!("read {path}"))
 }
 

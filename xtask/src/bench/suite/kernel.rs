@@ -7,11 +7,15 @@ use anyhow::Result;
 use super::ground::Ground;
 use crate::bench::Bench;
 use crate::bench::load::connect;
+use crate::bench::nothing::Nothing;
 use crate::bench::peer::Peer;
 use crate::bench::peer::wocut::Policy;
 use crate::bench::programs::{Counting, Runs, between};
 use crate::bench::results::{Measure, Measured};
 use crate::bench::server::Echo;
+
+/// Programs on the same hooks that do nothing: what counting alone counts.
+pub(in crate::bench) const NOTHING: &str = "nothing";
 
 const WINDOW: Duration = Duration::from_millis(400);
 
@@ -24,7 +28,7 @@ fn cases() -> Vec<(Peer, u16)> {
 
 pub(super) fn run(bench: &Bench, into: &mut Measured) -> Result<()> {
     let cases = cases();
-    let peers: Vec<Peer> = cases.iter().map(|&(peer, _)| peer).collect();
+    let peers: Vec<Peer> = cases.iter().map(|&(peer, _)| peer).chain([Peer::Direct]).collect();
     let ground = Ground::<Echo>::make(&peers, 1024)?;
     let counting = Counting::start()?;
     for _ in 0..bench.rounds() {
@@ -40,8 +44,16 @@ pub(super) fn run(bench: &Bench, into: &mut Measured) -> Result<()> {
                 add(into, &peer.name(), instances, runs, done);
             }
         }
+        let (runs, done) = ground.with(bench, Peer::Direct, 1, |stand| {
+            let nothing = Nothing::on(&stand.place)?;
+            let before = nothing.runs(&counting)?;
+            let seen = connect(&stand.place, Peer::Direct.address(), bench.window(WINDOW))?;
+            Ok((between(&before, &nothing.runs(&counting)?), seen.done))
+        })?;
+        for runs in &runs {
+            add(into, NOTHING, 8, runs, done);
+        }
     }
-    into.note("counting itself adds some tens of nanoseconds to each run".into());
     into.note("`account` also runs for sockets of others, being on the root of all control groups: what else the host does counts".into());
     Ok(())
 }
