@@ -3,7 +3,7 @@
 use crate::maps::{MAX_INSTANCES, MAX_SERVICES, MAX_TABLES};
 
 /// Changes with every layout or meaning in this crate; a command that finds another version pinned leaves it alone.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Entries of a slot table. 16 bits of hash pick one, so a 64-bit hash names four.
 pub const SLOTS: usize = 1 << 16;
@@ -57,7 +57,8 @@ pub struct Settings {
     pub reserved: u32,
     /// Cookie of the namespace; 0 where the kernel has none. Maps with another one are of a namespace that is gone.
     pub netns_cookie: u64,
-    /// Key of the pick's hash, drawn when the maps are made, so that clients cannot choose their instance.
+    /// Key of the pick's hash, drawn when the maps are made, so that clients cannot choose their instance. The loader
+    /// writes it into every program.
     pub hash_key: [u64; 2],
 }
 
@@ -79,7 +80,7 @@ pub struct ServiceKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Index into `current`, or [`Service::GUARD`].
+    /// Index into `current` and `picks`, or [`Service::GUARD`].
     pub index: u32,
     /// [`HOOK_SK_LOOKUP`] or [`HOOK_TC`].
     pub hook: u32,
@@ -92,15 +93,29 @@ impl Service {
     pub const GUARD: u32 = u32::MAX;
 }
 
-/// Which slot table a service goes by: one number, so that it changes in one step.
+/// What a service goes by, and what changes from pick to pick of it: one line of the processor's cache.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Current {
+    /// The slot table. Commands write it alone, in one store.
+    pub table: TableId,
+    /// Picks in turn so far.
+    pub taken: u64,
+    /// When a pick was last put into `pending`, in ns since boot; 0 for never.
+    pub remembered: u64,
+    /// When a listener was last seen to answer with SYN cookies for want of room, in ns since boot; 0 for never.
+    pub flooded: u64,
+}
+
+/// Names a slot table: one number, so that it changes in one step.
 ///
 /// The lower 16 bits are the table's index into `slots`, 0 for none. Above them are 48 bits of the fingerprint of the
 /// plan that the table was made from: one that differs from the wanted plan's is made anew.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Current(pub u64);
+pub struct TableId(pub u64);
 
-impl Current {
+impl TableId {
     const TABLE: u64 = 0xffff;
 
     /// A table, and what it was made from.
@@ -111,14 +126,14 @@ impl Current {
 
     /// Index into `slots`; 0 for none.
     #[must_use]
-    pub const fn table(self) -> u32 {
+    pub const fn index(self) -> u32 {
         (self.0 & Self::TABLE) as u32
     }
 
     /// Whether the table was made from the plan of this fingerprint.
     #[must_use]
     pub const fn is_of(self, fingerprint: u64) -> bool {
-        self.table() != 0 && self.0 & !Self::TABLE == fingerprint & !Self::TABLE
+        self.index() != 0 && self.0 & !Self::TABLE == fingerprint & !Self::TABLE
     }
 }
 
@@ -146,18 +161,6 @@ pub struct Table {
     pub weights: [u16; MAX_MEMBERS],
     /// Indices into `members`; an instance's share of them is its share of the picks.
     pub slots: [u16; SLOTS],
-}
-
-/// What changes from pick to pick of one service.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
-    /// Picks in turn so far.
-    pub taken: u64,
-    /// When a pick was last put into `pending`, in ns since boot; 0 for never.
-    pub remembered: u64,
-    /// When a listener was last seen to answer with SYN cookies for want of room, in ns since boot; 0 for never.
-    pub flooded: u64,
 }
 
 /// How busy an instance is. Its place is its id modulo [`MAX_INSTANCES`]: of the ids in use, no two share one.
@@ -335,38 +338,54 @@ impl Owner {
 pub struct CounterKey {
     /// Index of the service.
     pub service: u32,
-    /// Instance id; 0 is the service's own row.
+    /// Instance id.
     pub instance: u32,
 }
 
-/// Counts since the service or instance was added. One copy a CPU; only sums mean anything.
+/// Counts of an instance since it was added. One copy a CPU; only sums mean anything.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Service: picks made. Instance: picks that chose it.
+    /// Picks that chose it.
     pub picked: u64,
-    /// Instance: picks that passed it over because it could not take the connection.
+    /// Picks that passed it over because it could not take the connection.
     pub failovers: u64,
-    /// Service: picks that found no instance at all.
-    pub unserved: u64,
-    /// Instance: connections established.
+    /// Connections established.
     pub opened: u64,
-    /// Instance: bytes received from clients on ended connections.
+    /// Bytes received from clients on ended connections.
     pub received_bytes: u64,
-    /// Instance: bytes that clients acknowledged on ended connections.
+    /// Bytes that clients acknowledged on ended connections.
     pub sent_bytes: u64,
 }
 
 impl Counters {
     /// Adds another CPU's copy.
     pub const fn add(&mut self, other: &Self) {
-        let Self { picked, failovers, unserved, opened, received_bytes, sent_bytes } = other;
+        let Self { picked, failovers, opened, received_bytes, sent_bytes } = other;
         self.picked = self.picked.wrapping_add(*picked);
         self.failovers = self.failovers.wrapping_add(*failovers);
-        self.unserved = self.unserved.wrapping_add(*unserved);
         self.opened = self.opened.wrapping_add(*opened);
         self.received_bytes = self.received_bytes.wrapping_add(*received_bytes);
         self.sent_bytes = self.sent_bytes.wrapping_add(*sent_bytes);
+    }
+}
+
+/// Counts of a service since it was added. One copy a CPU, as of [`Counters`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Picks {
+    /// Picks made.
+    pub made: u64,
+    /// Those that found no instance at all.
+    pub unserved: u64,
+}
+
+impl Picks {
+    /// Adds another CPU's copy.
+    pub const fn add(&mut self, other: &Self) {
+        let Self { made, unserved } = other;
+        self.made = self.made.wrapping_add(*made);
+        self.unserved = self.unserved.wrapping_add(*unserved);
     }
 }
 
@@ -515,15 +534,15 @@ const _: () = {
     assert!(size_of::<Settings>() == 32);
     assert!(size_of::<ServiceKey>() == 20);
     assert!(size_of::<Service>() == 12);
-    assert!(size_of::<Current>() == 8 && MAX_TABLES as u64 <= Current::TABLE);
+    assert!(size_of::<Current>() == 32 && MAX_TABLES as u64 <= TableId::TABLE);
     assert!(size_of::<Table>() == 40 + 6 * MAX_MEMBERS + 2 * SLOTS);
     assert!(size_of::<Instance>() == 28);
     assert!(size_of::<ListenerKey>() == 8);
     assert!(size_of::<PortKey>() == 20);
     assert!(size_of::<Owner>() == 20);
     assert!(size_of::<CounterKey>() == 8);
-    assert!(size_of::<Counters>() == 48);
-    assert!(size_of::<Turn>() == 24);
+    assert!(size_of::<Counters>() == 40);
+    assert!(size_of::<Picks>() == 16);
     assert!(size_of::<Load>() == 16 && Load::PLACES as usize == MAX_INSTANCES);
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<Flow>() == 24);
@@ -543,7 +562,7 @@ const _: () = {
 mod pod {
     use super::{
         CounterKey, Counters, Current, Flow, FlowKey, Instance, ListenerKey, Load, Offsets, Owner, Pending,
-        PortKey, Service, ServiceKey, Settings, Table, Turn,
+        Picks, PortKey, Service, ServiceKey, Settings, Table,
     };
 
     macro_rules! plain_data {
@@ -556,7 +575,7 @@ mod pod {
     }
 
     plain_data!(
-        CounterKey Counters Current Flow FlowKey Instance ListenerKey Load Offsets Owner Pending PortKey Service
-        ServiceKey Settings Table Turn
+        CounterKey Counters Current Flow FlowKey Instance ListenerKey Load Offsets Owner Pending Picks PortKey
+        Service ServiceKey Settings Table
     );
 }

@@ -2,11 +2,11 @@
 //!
 //! | map | key | value | written by | read by |
 //! |---|---|---|---|---|
-//! | `settings` | 0 | [`Settings`] | loader | picks |
+//! | `settings` | 0 | [`Settings`] | loader | loader |
 //! | `services` | [`ServiceKey`] | [`Service`] | commands | picks, `account`, `explain` |
-//! | `current` | service index | [`Current`] | commands | picks |
-//! | `slots` | [`Current::table`] | a map that holds one [`Table`] | commands | picks |
-//! | `turns` | service index | [`Turn`] | picks | picks |
+//! | `current` | service index | [`Current`] | commands, picks | picks |
+//! | `slots` | [`TableId::index`] | a map that holds one [`Table`] | commands | picks |
+//! | `picks` | service index | [`Picks`], one a CPU | picks | commands |
 //! | `pending` | [`FlowKey`] | [`Pending`] | picks | picks |
 //! | `flows` | [`FlowKey`] | [`Flow`] | ingress, egress | ingress, egress, commands |
 //! | `instances` | instance id | [`Instance`] | commands | ingress; people, with bpftool |
@@ -30,5 +30,5 @@ pub use abi::{
     Flow, FlowKey, HOOK_SK_LOOKUP, HOOK_TC, Instance, InstanceIds, ListenerKey, Load, MAX_MEMBERS,
     MAX_SHARED, ON_EMPTY_DROP, ON_EMPTY_PASS, ON_EMPTY_REJECT, Offsets, Owner, POLICY_LEAST_BACKLOG,
     POLICY_LEAST_CONN, POLICY_RANDOM, POLICY_ROUND_ROBIN, POLICY_STICKY, PROTOCOL_TCP, PROTOCOL_UDP, Pending,
-    PortKey, Register, SLOTS, Scanned, Service, ServiceKey, Settings, Table, Turn,
+    Picks, PortKey, Register, SLOTS, Scanned, Service, ServiceKey, Settings, Table, TableId,
 };

@@ -4,7 +4,7 @@
 pub const SETTINGS: &str = "settings";
 /// What is listened on, and for which service.
 pub const SERVICES: &str = "services";
-/// Which slot table each service goes by.
+/// Which slot table each service goes by, whose turn it is, and other things that change from pick to pick.
 pub const CURRENT: &str = "current";
 /// The slot tables, those of services and spare ones.
 pub const SLOTS: &str = "slots";
@@ -16,11 +16,10 @@ pub const LISTENERS: &str = "listeners";
 pub const PORTS: &str = "ports";
 /// Which instance a socket belongs to.
 pub const OWNERS: &str = "owners";
-/// Counters of services and instances.
+/// Counters of services.
+pub const PICKS: &str = "picks";
+/// Counters of instances.
 pub const COUNTERS: &str = "counters";
-
-/// Whose turn it is, and other things that change from pick to pick.
-pub const TURNS: &str = "turns";
 /// How many connections each instance has.
 pub const LOADS: &str = "loads";
 /// Picks that cannot be worked out again, and will be asked for again.
@@ -32,7 +31,7 @@ pub const FLOWS: &str = "flows";
 
 /// Every map that is always pinned under its name.
 pub const PINNED: [&str; 13] = [
-    SETTINGS, SERVICES, CURRENT, SLOTS, INSTANCES, LISTENERS, PORTS, OWNERS, COUNTERS, TURNS, LOADS, PENDING,
+    SETTINGS, SERVICES, CURRENT, SLOTS, INSTANCES, LISTENERS, PORTS, OWNERS, PICKS, COUNTERS, LOADS, PENDING,
     EVENTS,
 ];
 
@@ -48,8 +47,6 @@ pub const MAX_INSTANCES: usize = 16 * 1024;
 pub const MAX_LISTENERS: usize = 4 * MAX_INSTANCES;
 /// A row for the bare port and one for each family and address.
 pub const MAX_PORTS: usize = 4 * MAX_INSTANCES;
-/// A row for each instance and one for each service.
-pub const MAX_COUNTERS: usize = MAX_INSTANCES + MAX_SERVICES;
 /// Picks that are remembered for SYN cookies, in all.
 pub const MAX_PENDING: usize = 16 * 1024;
 /// Bytes of events that a process may be behind before some are lost.

@@ -15,7 +15,7 @@ use crate::{
     ingress::{NEXT, listener, offer_datagram, packet},
     kernel::{self, Tuple, field, raw, words},
     lookup,
-    maps::{FLOWS, PACKET, TURNS},
+    maps::{CURRENT, FLOWS, PACKET},
     packet::Packet,
     pick::{
         LATER_TURNS, choices, goes_by_state, hash, is_flooded, least, member_at, outcome, recall, service_of,
@@ -105,7 +105,7 @@ fn first(ctx: *mut __sk_buff, service: u32, table: &Table, hash: u64) -> u32 {
 /// Whose turn it is, `later` turns from now.
 #[inline(always)]
 fn turn(service: u32, table: &Table, later: u32) -> u32 {
-    let taken = TURNS.get(service).map_or(0, |turn| turn.taken);
+    let taken = CURRENT.get(service).map_or(0, |current| current.taken);
     let turns = if table.turns == 0 { 1 } else { table.turns };
     member_at(table, ((taken + 1 + u64::from(later)) % u64::from(turns)) as u16)
 }

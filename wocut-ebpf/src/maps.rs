@@ -8,10 +8,10 @@ use aya_ebpf::{
 };
 use wocut_common::{
     CounterKey, Counters, Current, Event, Flow, FlowKey, Instance, InstanceIds, ListenerKey, Load, Offsets,
-    Owner, Pending, PortKey, Service, ServiceKey, Settings, Table, Turn,
+    Owner, Pending, Picks, PortKey, Service, ServiceKey, Settings, Table,
     maps::{
-        EVENT_BYTES, MAX_COUNTERS, MAX_INSTANCES, MAX_LISTENERS, MAX_LISTENS, MAX_PENDING, MAX_PORTS,
-        MAX_SERVICES, MAX_TABLES,
+        EVENT_BYTES, MAX_INSTANCES, MAX_LISTENERS, MAX_LISTENS, MAX_PENDING, MAX_PORTS, MAX_SERVICES,
+        MAX_TABLES,
     },
 };
 
@@ -25,7 +25,7 @@ pub(crate) static SETTINGS: Array<Settings, 1> = Array::new();
 #[btf_map(name = "services")]
 pub(crate) static SERVICES: HashMap<ServiceKey, Service, MAX_LISTENS, NO_PREALLOC> = HashMap::new();
 
-/// Shared with processes, which change a row by one store.
+/// Shared with processes, which change the table of a row by one store.
 #[btf_map(name = "current")]
 pub(crate) static CURRENT: Array<Current, MAX_SERVICES, { BPF_F_MMAPABLE as usize }> = Array::new();
 
@@ -44,12 +44,12 @@ pub(crate) static PORTS: HashMap<PortKey, InstanceIds, MAX_PORTS, NO_PREALLOC> =
 #[btf_map(name = "owners")]
 pub(crate) static OWNERS: Inherited<Owner> = Inherited::new();
 
-#[btf_map(name = "counters")]
-pub(crate) static COUNTERS: PerCpuHashMap<CounterKey, Counters, MAX_COUNTERS, NO_PREALLOC> =
-    PerCpuHashMap::new();
+#[btf_map(name = "picks")]
+pub(crate) static PICKS: PerCpuArray<Picks, MAX_SERVICES> = PerCpuArray::new();
 
-#[btf_map(name = "turns")]
-pub(crate) static TURNS: Array<Turn, MAX_SERVICES> = Array::new();
+#[btf_map(name = "counters")]
+pub(crate) static COUNTERS: PerCpuHashMap<CounterKey, Counters, MAX_INSTANCES, NO_PREALLOC> =
+    PerCpuHashMap::new();
 
 #[btf_map(name = "loads")]
 pub(crate) static LOADS: Array<Load, MAX_INSTANCES> = Array::new();
@@ -76,6 +76,11 @@ pub(crate) static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".rodata")]
 pub(crate) static NETNS_INODE: Global<u32> = Global::new(0);
+
+/// That of `settings`. The kernel puts it into the code.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".rodata")]
+pub(crate) static HASH_KEY: [u64; 2] = [0; 2];
 
 /// Where the running kernel keeps what is read of its sockets. Read by [`offset`](crate::kernel::offset).
 #[unsafe(no_mangle)]

@@ -11,12 +11,12 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{bpf_map_lookup_elem, generated::bpf_ktime_get_ns};
 use wocut_common::{
     CounterKey, Counters, Current, FAMILY_V4, Load, MAX_MEMBERS, POLICY_LEAST_BACKLOG, POLICY_LEAST_CONN,
-    POLICY_ROUND_ROBIN, POLICY_STICKY, Pending, Service, ServiceKey, Table, pick,
+    POLICY_ROUND_ROBIN, POLICY_STICKY, Pending, Picks, Service, ServiceKey, Table, pick,
 };
 
 use crate::{
     kernel::{self, Tuple, bytes, cookies},
-    maps::{COUNTERS, CURRENT, LOADS, PENDING, SERVICES, SETTINGS, SLOTS, TURNS},
+    maps::{COUNTERS, CURRENT, HASH_KEY, LOADS, PENDING, PICKS, SERVICES, SLOTS},
 };
 
 /// What became of offering the connection to one instance: that it has it, or why it did not take it.
@@ -98,11 +98,11 @@ pub(crate) const NOBODY: u64 = u64::MAX;
 pub(crate) fn pick<H: Hook>(hook: *mut H, service: u32, table: &Table) -> bool {
     // An ACK is no pick: its SYN was one, or it is the last of a connection that has ended.
     if H::is_first(hook) {
-        count(service, 0, |row| row.picked += 1);
+        count_pick(service, |picks| picks.made += 1);
     }
     let hash = H::hash(hook, service, table);
     let mut preferred = 0;
-    if goes_by_state(table) || TURNS.get(service).is_some_and(|turn| turn.remembered != 0) {
+    if goes_by_state(table) || CURRENT.get(service).is_some_and(|now| now.remembered != 0) {
         preferred = H::preferred(hook, service, hash);
     }
     let mut first = preferred as u32;
@@ -124,7 +124,7 @@ pub(crate) fn pick<H: Hook>(hook: *mut H, service: u32, table: &Table) -> bool {
         }
     }
     if H::is_first(hook) {
-        count(service, 0, |row| row.unserved += 1);
+        count_pick(service, |picks| picks.unserved += 1);
     }
     false
 }
@@ -258,7 +258,7 @@ const RECALLED: u64 = 1 << 32;
 #[inline(always)]
 pub(crate) fn preferred<H: Hook>(hook: *mut H, service: u32, hash: u64) -> u64 {
     let Some(table) = table(service) else { return 0 };
-    let Some(remembered) = TURNS.get(service).map(|turn| turn.remembered) else { return 0 };
+    let Some(remembered) = CURRENT.get(service).map(|now| now.remembered) else { return 0 };
     let now = now();
     if now - remembered < MEMORY
         && H::is_answer(hook)
@@ -278,25 +278,27 @@ pub(crate) fn preferred<H: Hook>(hook: *mut H, service: u32, hash: u64) -> u64 {
 /// Whether picks are made by hash for now.
 #[inline(always)]
 pub(crate) fn is_flooded(service: u32) -> bool {
-    TURNS.get(service).is_some_and(|turn| now() - turn.flooded < FLOOD)
+    CURRENT.get(service).is_some_and(|current| now() - current.flooded < FLOOD)
 }
 
 /// Whether a client may still answer a SYN cookie of a listener, or this kernel does not tell.
 #[inline(always)]
 pub(crate) fn awaits_answers(service: u32) -> bool {
     !kernel::tells_of_cookies()
-        || TURNS.get(service).is_some_and(|turn| turn.remembered != 0 && now() - turn.remembered < COOKIE)
+        || CURRENT
+            .get(service)
+            .is_some_and(|current| current.remembered != 0 && now() - current.remembered < COOKIE)
 }
 
 /// Takes the next turn. Gives the instance that has it; 0 if there is none.
 #[inline(always)]
 fn next_turn(service: u32, table: &Table) -> u32 {
-    let Some(turn) = TURNS.get_ptr_mut(service) else { return 0 };
+    let Some(current) = CURRENT.get_ptr_mut(service) else { return 0 };
     // SAFETY: entries of an array stay. Two CPUs may see the same sum, and then one turn is taken twice and another
     // skipped.
     let taken = unsafe {
-        kernel::add(&raw mut (*turn).taken, 1);
-        (&raw const (*turn).taken).read_volatile()
+        kernel::add(&raw mut (*current).taken, 1);
+        (&raw const (*current).taken).read_volatile()
     };
     let turns = if table.turns == 0 { 1 } else { table.turns };
     member_at(table, (taken % u64::from(turns)) as u16)
@@ -372,17 +374,17 @@ pub(crate) fn remember<H: Hook>(hook: *mut H, service: u32, instance: u32, mode:
     if cookies == cookies::NO {
         return;
     }
-    let Some(turn) = TURNS.get_ptr_mut(service) else { return };
+    let Some(current) = CURRENT.get_ptr_mut(service) else { return };
     let now = now();
     if mode & mode::WATCH != 0 && cookies == cookies::NO_ROOM {
         // SAFETY: entries of an array stay.
-        unsafe { (*turn).flooded = now };
+        unsafe { (*current).flooded = now };
     }
     let Some(tuple) = H::tuple(hook) else { return };
     let pending = Pending { made: now, instance, reserved: 0 };
     if PENDING.insert(tuple.flow_key(), pending, 0).is_ok() {
         // SAFETY: as above.
-        unsafe { (*turn).remembered = now };
+        unsafe { (*current).remembered = now };
     }
 }
 
@@ -404,7 +406,7 @@ pub(crate) fn table(service: u32) -> Option<&'static Table> {
         return None;
     }
     // SAFETY: entries of an array stay; a process may write a new number at any time, in one store.
-    key = unsafe { current.read_volatile() }.table();
+    key = unsafe { (&raw const (*current).table).read_volatile() }.index();
     let table = value(core::ptr::from_ref(&SLOTS).cast_mut().cast(), &raw const key);
     if table.is_null() {
         return None;
@@ -451,7 +453,8 @@ pub(crate) fn service_at(mut key: ServiceKey, address: impl FnOnce() -> [u8; 16]
 /// The keyed hash of what a pick goes by.
 #[inline(always)]
 pub(crate) fn hash(table: &Table, tuple: &Tuple) -> u64 {
-    let key = SETTINGS.get(0).map_or([0; 2], |settings| settings.hash_key);
+    // SAFETY: it is a static. The compiler must not take the value that it was built with.
+    let key = unsafe { (&raw const HASH_KEY).read_volatile() };
     let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
     let (remote, local) = (tuple.remote, tuple.local);
     if table.policy == POLICY_STICKY {
@@ -499,7 +502,16 @@ pub(crate) fn count_offer<H: Hook>(hook: *mut H, service: u32, instance: u32, ou
     }
 }
 
-/// Counts in the row of an instance, or of the service itself for instance 0.
+/// Counts in the row of a service.
+#[inline(always)]
+fn count_pick(service: u32, change: impl FnOnce(&mut Picks)) {
+    if let Some(picks) = PICKS.get_ptr_mut(service) {
+        // SAFETY: as in `count`.
+        change(unsafe { &mut *picks });
+    }
+}
+
+/// Counts in the row of an instance.
 #[inline(always)]
 pub(crate) fn count(service: u32, instance: u32, change: impl FnOnce(&mut Counters)) {
     if let Some(row) = COUNTERS.get_ptr_mut(CounterKey { service, instance }) {

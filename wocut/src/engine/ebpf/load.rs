@@ -35,8 +35,14 @@ use crate::sys::{
 /// The kernel half, built by `cargo xtask build` and checked in.
 static OBJECT: &[u8] = include_bytes_aligned!("wocut.bpf.o");
 
-/// Parses the object for the running kernel, with every map taken from its pin, or pinned if it is new.
+/// Parses the object for the running kernel, on the maps that are pinned.
 pub(super) fn object(pins: &Path, netns: &Netns, with_flows: bool) -> anyhow::Result<Ebpf> {
+    let settings = pins::settings(pins)?.with_context(|| pins::Gone(pins.to_owned()))?;
+    parse(pins, netns, &settings, with_flows)
+}
+
+/// Parses the object for the running kernel, with every map taken from its pin, or pinned if it is new.
+fn parse(pins: &Path, netns: &Netns, settings: &Settings, with_flows: bool) -> anyhow::Result<Ebpf> {
     lift_memory_limit();
     // aya would read the kernel's type information, for relocations that the object has none of: 20 to 30 ms.
     let mut loader = without_files::run(EbpfLoader::new).context("prepare to load programs")?;
@@ -45,6 +51,7 @@ pub(super) fn object(pins: &Path, netns: &Netns, with_flows: bool) -> anyhow::Re
     loader.override_global("NETNS_INODE", &inode, true);
     loader.override_global("OFFSETS", &types.offsets, true);
     loader.override_global("HAS_INTERFACE", &has_interface, true);
+    loader.override_global("HASH_KEY", &settings.hash_key, true);
     for name in maps::PINNED {
         loader.map_pin_path(name, pins.join(name));
     }
@@ -86,8 +93,12 @@ pub(super) fn load(pins: &Path, netns: &Netns) -> anyhow::Result<()> {
         pins::expect_ours(&pins.join(link), &pins.join(program))?;
     }
     tables::prepare(pins)?;
-    let mut object = object(pins, netns, false)?;
-    initialise(&mut object, netns)?;
+    let is_drawn = |settings: &Settings| settings.abi_version != 0;
+    let settings = pins::settings(pins)?.filter(is_drawn).map_or_else(|| draw(netns), Ok)?;
+    let mut object = parse(pins, netns, &settings, false)?;
+    let map = object.map_mut(maps::SETTINGS).context("the object has no settings")?;
+    let mut place: Array<&mut MapData, Settings> = map.try_into()?;
+    place.set(0, settings, 0).context("write the settings")?;
     // The kernel checks programs, and waits for programs, 10 to 40 ms each.
     let tables = pins.to_owned();
     let tables = thread::spawn(move || Tables::open(&tables)?.reserve());
@@ -183,23 +194,17 @@ where
 }
 
 /// Draws the hash key, once for the life of the maps.
-fn initialise(object: &mut Ebpf, netns: &Netns) -> anyhow::Result<()> {
-    let map = object.map_mut(maps::SETTINGS).context("the object has no settings")?;
-    let mut settings: Array<&mut MapData, Settings> = map.try_into()?;
-    if settings.get(&0, 0)?.abi_version != 0 {
-        return Ok(());
-    }
+fn draw(netns: &Netns) -> anyhow::Result<Settings> {
     let mut key = [[0u8; 8]; 2];
     for half in &mut key {
         rustix::rand::getrandom(half, rustix::rand::GetRandomFlags::empty()).context("draw a hash key")?;
     }
-    let drawn = Settings {
+    Ok(Settings {
         abi_version: ABI_VERSION,
         reserved: 0,
         netns_cookie: netns.cookie.unwrap_or(0),
         hash_key: key.map(u64::from_ne_bytes),
-    };
-    settings.set(0, drawn, 0).context("write the settings")
+    })
 }
 
 /// Pins a program, in place of one that an interrupted load left.

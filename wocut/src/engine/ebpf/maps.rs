@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, os::fd::AsFd as _, path::Path};
 use anyhow::Context as _;
 use aya::{
     Pod,
-    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuHashMap, SockHash},
+    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, SockHash},
 };
 use wocut_common::{
-    CounterKey, Counters, Instance, InstanceIds, ListenerKey, Load, PortKey, Service, ServiceKey, maps,
+    CounterKey, Counters, Instance, InstanceIds, ListenerKey, Load, Picks, PortKey, Service, ServiceKey, maps,
 };
 
 use super::{
@@ -24,6 +24,7 @@ pub(super) struct Maps {
     pub(super) instances: HashMap<MapData, u32, Instance>,
     pub(super) listeners: SockHash<MapData, ListenerKey>,
     pub(super) ports: HashMap<MapData, PortKey, InstanceIds>,
+    pub(super) picks: PerCpuArray<MapData, Picks>,
     pub(super) counters: PerCpuHashMap<MapData, CounterKey, Counters>,
     pub(super) loads: Array<MapData, Load>,
 }
@@ -38,9 +39,18 @@ impl Maps {
             instances: open(pins, maps::INSTANCES)?,
             listeners: open(pins, maps::LISTENERS)?,
             ports: open(pins, maps::PORTS)?,
+            picks: open(pins, maps::PICKS)?,
             counters: open(pins, maps::COUNTERS)?,
             loads: open(pins, maps::LOADS)?,
         })
+    }
+
+    /// A service's picks, summed over the CPUs.
+    pub(super) fn picks(&self, service: u32) -> anyhow::Result<Picks> {
+        let per_cpu = self.picks.get(&service, 0).context("read map picks")?;
+        let mut sum = Picks::default();
+        per_cpu.iter().for_each(|cpu| sum.add(cpu));
+        Ok(sum)
     }
 
     /// A row of counters, summed over the CPUs; `None` if there is none.

@@ -45,7 +45,7 @@ pub(super) fn observe(
         let hook = hook::of(service, &rows);
         let has_tcp = service.listen.iter().any(|listen| listen.protocol == Protocol::Tcp);
         let translated = has_tcp && hook != hook::SK_LOOKUP && has_nat();
-        let own = maps.count(CounterKey { service: service.index, instance: 0 })?.unwrap_or_default();
+        let own = maps.picks(service.index)?;
         let mut instances = Vec::new();
         for instance in &service.instances {
             let key = CounterKey { service: service.index, instance: instance.id };
@@ -65,7 +65,7 @@ pub(super) fn observe(
                 },
             });
         }
-        let (picks, unserved) = (Some(own.picked), Some(own.unserved));
+        let (picks, unserved) = (Some(own.made), Some(own.unserved));
         observed.push(ObservedService { hook: Some(hook), picks, unserved, instances });
     }
     Ok(observed)

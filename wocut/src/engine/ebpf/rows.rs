@@ -45,7 +45,6 @@ impl Rows {
             if service.options.guard {
                 rows.guard(service);
             }
-            rows.counters.insert(CounterKey { service: service.index, instance: 0 });
             for instance in &service.instances {
                 rows.instances.insert(instance.id, record(service.index, instance));
                 rows.counters.insert(CounterKey { service: service.index, instance: instance.id });

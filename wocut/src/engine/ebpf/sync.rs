@@ -5,14 +5,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use aya::maps::MapError;
+use aya::{
+    Pod,
+    maps::{MapError, PerCpuValues},
+};
 use wocut_common::{
-    CounterKey, Counters, HOOK_SK_LOOKUP, Instance, InstanceIds, ListenerKey, Load, PortKey, Service,
-    ServiceKey,
+    CounterKey, HOOK_SK_LOOKUP, Instance, InstanceIds, ListenerKey, Load, PortKey, Service, ServiceKey,
 };
 
 use super::{
@@ -26,6 +31,10 @@ use crate::{
     model::{self, Name},
     sys::{netns::Netns, rtnetlink::has_nat},
 };
+
+/// A second in all, for the kernel to make rows.
+const TRIES: u32 = 500;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// What the maps held before.
 struct Before {
@@ -43,6 +52,12 @@ impl Before {
             ports: rows(&maps.ports)?,
             counters: maps.counters.keys().collect::<Result<_, _>>().context("read map counters")?,
         })
+    }
+
+    /// Whether there was a service of this index.
+    fn has(&self, index: u32) -> bool {
+        self.services.values().any(|row| row.index == index)
+            || self.instances.values().any(|instance| instance.service == index)
     }
 
     /// Whether a service is gone, and another one has its index.
@@ -102,13 +117,13 @@ pub(super) fn sync(
     }
     for (key, guard) in wanted.services.iter().filter(|(_, row)| row.index == Service::GUARD) {
         if before.services.get(key) != Some(guard) {
-            maps.services.insert(key, guard, 0).context("write map services")?;
+            when_made(|| maps.services.insert(key, guard, 0)).context("write map services")?;
         }
     }
     swap_tables(maps, services)?;
     for (key, row) in wanted.services.iter().filter(|(_, row)| row.index != Service::GUARD) {
         if before.services.get(key) != Some(row) {
-            maps.services.insert(key, row, 0).context("write map services")?;
+            when_made(|| maps.services.insert(key, row, 0)).context("write map services")?;
         }
     }
     remove_rows(maps, &wanted, &before)?;
@@ -132,9 +147,8 @@ fn forget_strangers(maps: &mut Maps, wanted: &Rows, before: &mut Before) -> anyh
             remove_listener(maps, *key)?;
         }
     }
-    let is_old = |key: &CounterKey| key.instance == 0 && before.is_reused(key.service, wanted);
     let counters: Vec<CounterKey> =
-        before.counters.iter().copied().filter(|key| is_stranger(key.instance) || is_old(key)).collect();
+        before.counters.iter().copied().filter(|key| is_stranger(key.instance)).collect();
     for key in counters {
         maps.counters.remove(&key).context("remove a row of map counters")?;
         before.counters.remove(&key);
@@ -153,7 +167,7 @@ fn remove_listener(maps: &mut Maps, key: ListenerKey) -> anyhow::Result<()> {
 /// Adds the rows of what a new slot table may lead to.
 fn add_rows(maps: &mut Maps, wanted: &Rows, before: &Before) -> anyhow::Result<()> {
     for (id, new) in wanted.instances.iter().filter(|(id, new)| before.instances.get(id) != Some(new)) {
-        maps.instances.insert(id, new, 0).context("write map instances")?;
+        when_made(|| maps.instances.insert(id, new, 0)).context("write map instances")?;
     }
     for id in wanted.instances.keys().filter(|id| !before.instances.contains_key(id)) {
         let load = Load { open: 0, instance: *id, told: 0 };
@@ -161,16 +175,40 @@ fn add_rows(maps: &mut Maps, wanted: &Rows, before: &Before) -> anyhow::Result<(
     }
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
     for key in wanted.counters.difference(&before.counters) {
-        let zero = vec![Counters::default(); cpus].try_into().context("make a row of counters")?;
-        maps.counters.insert(key, zero, 0).context("write map counters")?;
+        when_made(|| maps.counters.insert(key, zero(cpus)?, 0)).context("write map counters")?;
+    }
+    let is_new =
+        |index: &u32| *index != Service::GUARD && (!before.has(*index) || before.is_reused(*index, wanted));
+    let indices: BTreeSet<u32> = wanted.services.values().map(|row| row.index).collect();
+    for index in indices.into_iter().filter(is_new) {
+        maps.picks.set(index, zero(cpus)?, 0).context("write map picks")?;
     }
     for (key, new) in wanted.ports.iter().filter(|(key, new)| before.ports.get(key) != Some(new)) {
-        maps.ports.insert(key, new, 0).context("write map ports")?;
+        when_made(|| maps.ports.insert(key, new, 0)).context("write map ports")?;
     }
     for key in before.ports.keys().filter(|key| !wanted.ports.contains_key(key)) {
         maps.ports.remove(key).context("remove a row of map ports")?;
     }
     Ok(())
+}
+
+/// Writes a row of a map whose rows the kernel makes ahead, some at a time: when none is left, its worker may have had no
+/// turn to make more (`ENOMEM`), as on a busy host where a thousand rows are written at once.
+fn when_made(mut write: impl FnMut() -> Result<(), MapError>) -> Result<(), MapError> {
+    for _ in 0..TRIES {
+        match write() {
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOMEM) => {
+                thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
+    }
+    write()
+}
+
+/// Nothing counted on any CPU.
+fn zero<T: Pod + Default>(cpus: usize) -> io::Result<PerCpuValues<T>> {
+    vec![T::default(); cpus].try_into()
 }
 
 /// Gives each service whose plan has changed a new slot table.

@@ -19,7 +19,7 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData};
 use wocut_common::{
-    Current, Table,
+    Current, Table, TableId,
     maps::{CURRENT, MAX_SERVICES, MAX_TABLES, SLOTS},
 };
 
@@ -49,13 +49,15 @@ impl Tables {
             let pin = pins.join(name);
             MapData::from_pin(&pin).with_context(|| format!("open map {}", pin.display()))
         };
-        let current = SharedArray::map(open(CURRENT)?.fd().as_fd(), MAX_SERVICES).context("map current")?;
+        let current = open(CURRENT)?;
+        let row = size_of::<Current>() / size_of::<TableId>();
+        let current = SharedArray::map(current.fd().as_fd(), MAX_SERVICES, row).context("map current")?;
         Ok(Self { pins: pins.into(), current, slots: open(SLOTS)?, spare: listed(&pins.join(SPARE))? })
     }
 
     /// Whether a service goes by a table that was made from this plan.
     pub(super) fn is_current(&self, service: u32, fingerprint: u64) -> bool {
-        Current(self.current.get(service as usize)).is_of(fingerprint)
+        TableId(self.current.get(service as usize)).is_of(fingerprint)
     }
 
     /// Has a service go by a new table, in one step. A pick that began before may end by the old one after this
@@ -76,7 +78,7 @@ impl Tables {
         let map = Map::from_map_data(MapData::from_pin(self.pin(SEEN, index))?)?;
         let mut map: Array<MapData, Table> = map.try_into()?;
         map.set(0, table, 0).context("write a slot table")?;
-        self.current.set(service as usize, Current::new(index, fingerprint).0);
+        self.current.set(service as usize, TableId::new(index, fingerprint).0);
         Ok(())
     }
 
@@ -147,7 +149,7 @@ impl Tables {
 
     /// What services go by.
     fn used(&self) -> impl Iterator<Item = u16> {
-        self.current.values().filter_map(|current| Current(current).table().try_into().ok())
+        self.current.values().filter_map(|table| TableId(table).index().try_into().ok())
     }
 
     /// What no service goes by any more, but a program that began before may still see.
