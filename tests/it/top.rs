@@ -202,3 +202,22 @@ fn lines_end_when_nobody_reads_them(engine: Engine) {
     watched.stop_reading();
     wait_until("wocut ends", Duration::from_secs(10), || watched.has_ended());
 }
+
+engines! { rows_have_colours_on_a_terminal_unless_somebody_wants_none: ebpf }
+fn rows_have_colours_on_a_terminal_unless_somebody_wants_none(engine: Engine) {
+    need!(tool("tmux"));
+    let host = Host::new(engine);
+    // Nobody listens, which is red.
+    host.attach("web 80/tcp to 8001");
+    for (before, arguments, expected) in [
+        (&[][..], "status", true),
+        (&["env", "NO_COLOR=1"], "status", false),
+        (&["env", "TERM=dumb"], "status", false),
+        (&["env", "NO_COLOR=1"], "--color always status", true),
+        (&[], "--color never status", false),
+    ] {
+        let screen = Screen::start_under(&host, before, arguments);
+        screen.shows_line("ended 0");
+        assert_eq!(screen.has_colours(), expected, "{before:?} {arguments}");
+    }
+}

@@ -248,7 +248,7 @@ fn text_of_others_is_text(engine: Engine) {
     browser.is_clean(ORIGIN);
 }
 
-/// Instances in every state that there is, with what the page calls it.
+/// Instances in every state that an ordinary daemon stays in, with what the page calls it.
 const STATES: [(&str, &str); 7] = [
     ("8001", "serving"),
     ("8002", "draining"),

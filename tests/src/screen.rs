@@ -26,8 +26,14 @@ impl Screen {
     /// it, and in between its exit code.
     #[track_caller]
     pub fn start(host: &Host, arguments: &str) -> Self {
+        Self::start_under(host, &[], arguments)
+    }
+
+    /// Starts it under another program, such as `env`.
+    #[track_caller]
+    pub fn start_under(host: &Host, before: &[&str], arguments: &str) -> Self {
         let screen = Self { folder: tempfile::tempdir().must("make a folder for tmux") };
-        let wocut = host.wocut_command(&[]);
+        let wocut = host.wocut_command(before);
         let words: Vec<_> = [wocut.get_program()].into_iter().chain(wocut.get_args()).collect();
         let wocut = words.join(" ".as_ref()).into_string().must("write a command line");
         let mut tmux = screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "110", "-y", "20"]);
@@ -47,6 +53,12 @@ impl Screen {
     pub fn lines(&self) -> Vec<String> {
         let text = run(&mut self.tmux(&["capture-pane", "-p"]));
         text.lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    /// Whether anything on it has a colour.
+    #[track_caller]
+    pub fn has_colours(&self) -> bool {
+        run(&mut self.tmux(&["capture-pane", "-e", "-p"])).contains("\x1b[3")
     }
 
     /// Waits until it shows something, and gives what.

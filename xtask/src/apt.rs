@@ -113,7 +113,7 @@ pub(crate) fn as_root(program: &str) -> Result<Command> {
     }
     let allowed = Command::new("sudo").args(["-n", "true"]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        bail!("this needs root, and sudo -n does not work here");
+        bail!("this needs root, and `sudo -n` does not work here: type `sudo -v` first");
     }
     let mut sudo = Command::new("sudo");
     sudo.arg("-n").arg(program);

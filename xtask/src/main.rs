@@ -44,8 +44,7 @@ enum Task {
     CheckEbpf(check_ebpf::Args),
     Test(test::Args),
     Vm(vm::Args),
-    /// Show wocut at work on four web servers, then take everything down
-    Demo,
+    Demo(demo::Args),
     Bench(bench::Args),
     Dist(dist::Args),
     Deny(deny::Args),
@@ -69,7 +68,7 @@ fn run(task: Task) -> Result<()> {
         Task::CheckEbpf(args) => check_ebpf::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::Vm(args) => vm::run(&workspace, &args),
-        Task::Demo => demo::run(&workspace),
+        Task::Demo(args) => demo::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Dist(args) => dist::run(&workspace, &args),
         Task::Deny(args) => deny::run(&workspace, &args),

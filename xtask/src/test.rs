@@ -64,7 +64,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
 ];
 
 /// Variables that a test looks at; sudo hands none on.
-pub(crate) const HANDED_ON: [&str; 4] = ["CI", "PATH", "RUST_BACKTRACE", "RUST_LOG"];
+pub(crate) const HANDED_ON: [&str; 5] = ["CI", "PATH", "RUST_BACKTRACE", "RUST_LOG", "WOCUT_PICTURES"];
 
 /// Tests with this in their names install the package.
 const OF_PACKAGE: &str = "package";

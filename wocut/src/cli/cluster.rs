@@ -55,16 +55,19 @@ pub(super) struct ClusterCommand {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Replace all workers, one after the other
+    #[command(after_long_help = "Examples:\n  wocut cluster reload web")]
     Reload {
         /// Name of the cluster
         name: Name,
     },
     /// Show the workers
+    #[command(after_long_help = "Examples:\n  wocut cluster status web\n  wocut cluster status web --json")]
     Status {
         /// Name of the cluster
         name: Name,
     },
     /// Have so many workers
+    #[command(after_long_help = "Examples:\n  wocut cluster scale 16 web")]
     Scale {
         /// How many
         #[arg(value_name = "N", value_parser = workers)]
@@ -73,6 +76,7 @@ enum Verb {
         name: Name,
     },
     /// End all workers and their master
+    #[command(after_long_help = "Examples:\n  wocut cluster stop web")]
     Stop {
         /// Name of the cluster
         name: Name,

@@ -7,7 +7,7 @@ use crate::config::export;
 
 /// Print everything that is attached as TOML, which `apply` takes
 #[derive(Args, Debug)]
-#[command(after_long_help = "Examples:\n  wocut export > /etc/wocut/all.toml")]
+#[command(after_long_help = "Examples:\n  wocut export > all.toml && wocut check all.toml")]
 pub(super) struct Export {}
 
 impl Export {

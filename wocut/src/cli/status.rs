@@ -7,7 +7,7 @@ use super::{
     printer::{Align, Style, Table},
 };
 use crate::{
-    model::{Admin, Name},
+    model::{Admin, Health, Name},
     status::{InstanceStatus, ServiceStatus},
 };
 
@@ -112,7 +112,9 @@ fn table(service: &ServiceStatus) -> Table {
 /// What an instance's row says at a glance.
 pub(super) fn style(instance: &InstanceStatus) -> Style {
     match instance {
-        InstanceStatus { listening: Some(false), .. } | InstanceStatus { refused: Some(_), .. } => Style::Bad,
+        InstanceStatus { listening: Some(false), .. }
+        | InstanceStatus { refused: Some(_), .. }
+        | InstanceStatus { admin: Admin::Ready, health: Health::Down, .. } => Style::Bad,
         InstanceStatus { admin: Admin::Ready, .. } => Style::Plain,
         _ => Style::Off,
     }

@@ -22,6 +22,11 @@ fn commands() -> Command {
     root
 }
 
+/// Those that a user is shown.
+fn below(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
+}
+
 /// The page: each command's help, without what is the same for all.
 fn page() -> String {
     let root = commands();
@@ -33,10 +38,10 @@ fn page() -> String {
         write!(page, "\n## {name}\n\n```text\n{}\n```\n", help.join("\n")).unwrap();
     };
     add("wocut", root.clone());
-    for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in below(&root).flat_map(|command| [command].into_iter().chain(below(command))) {
         let short = command.clone().disable_help_flag(true);
         let short = short.mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg });
-        add(&format!("wocut {}", command.get_name()), short);
+        add(command.get_bin_name().unwrap_or_default(), short);
     }
     page
 }
@@ -58,7 +63,7 @@ fn committed_page_is_of_these_commands() {
 #[test]
 fn every_command_has_examples_that_it_takes() {
     let root = commands();
-    let shown = root.get_subcommands().filter(|command| !command.is_hide_set());
+    let shown = below(&root).flat_map(|command| [command].into_iter().chain(below(command)));
     for command in [&root].into_iter().chain(shown) {
         let name = command.get_name();
         let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();

@@ -4,6 +4,7 @@ mod chart;
 mod client;
 mod stage;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,15 +25,27 @@ const PROGRAMS: [Program; 4] = [
     Program::new("iptables", "iptables", "the second engine"),
 ];
 
+/// Show wocut at work on four web servers, then take everything down
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Show this wocut, instead of building one
+    #[arg(long, value_name = "PROGRAM")]
+    wocut: Option<PathBuf>,
+}
+
 /// Runs the demonstration, as root.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let build = || workspace.program(&["build", "--locked", "--package", "wocut"], "wocut");
+    // Before sudo: cargo under it would leave root's files in the checkout.
+    let wocut = args.wocut.clone().map_or_else(build, Ok)?;
     if !rustix::process::geteuid().is_root() {
         say("network namespaces take root: once more through sudo");
         let this = std::env::current_exe().context("find this program")?;
-        return command::run(apt::as_root("env")?.args(kept_variables()).arg(this).arg("demo"));
+        let mut again = apt::as_root("env")?;
+        again.args(kept_variables()).arg(this).args(["demo", "--wocut"]).arg(wocut);
+        return command::run(&mut again);
     }
     apt::ensure(workspace, &PROGRAMS)?;
-    let wocut = workspace.program(&["build", "--locked", "--package", "wocut"], "wocut")?;
 
     let mut stage = Stage::set(wocut)?;
     say("\nfour web servers on ports 8001 to 8004, one service on port 80:");

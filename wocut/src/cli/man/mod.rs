@@ -6,7 +6,7 @@ mod page;
 use std::{fs, path::PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command, CommandFactory as _};
 
 use self::page::page;
 use super::{Cli, Context};
@@ -43,13 +43,21 @@ fn pages() -> anyhow::Result<Vec<(String, String)>> {
     root.build();
     let more = include_str!("wocut.1");
     let mut pages = vec![("wocut.1".into(), page(&root, more)?)];
-    for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
-        let name = format!("wocut-{}.1", command.get_name());
-        pages.push((name, page(command, ".SH SEE ALSO\n.BR wocut (1)\n")?));
+    for command in visible(&root) {
+        let name = format!("wocut-{}", command.get_name());
+        pages.push((format!("{name}.1"), page(command, ".SH SEE ALSO\n.BR wocut (1)\n")?));
+        for below in visible(command) {
+            let see = format!(".SH SEE ALSO\n.BR {name} (1)\n");
+            pages.push((format!("{name}-{}.1", below.get_name()), page(below, &see)?));
+        }
     }
     pages.push(("wocut.toml.5".into(), include_str!("wocut.toml.5").into()));
     pages.push(("wocut.8".into(), include_str!("wocut.8").into()));
     Ok(pages)
+}
+
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
 }
 
 #[cfg(test)]
@@ -87,6 +95,10 @@ mod tests {
         wocut-serve.1
         wocut-run.1
         wocut-cluster.1
+        wocut-cluster-reload.1
+        wocut-cluster-status.1
+        wocut-cluster-scale.1
+        wocut-cluster-stop.1
         wocut-completions.1
         wocut-man.1
         wocut.toml.5
@@ -136,10 +148,10 @@ mod tests {
             let (title, section) = name.rsplit_once('.').unwrap();
             let head = text.lines().find(|line| line.starts_with(".TH")).unwrap();
             assert!(head.starts_with(&format!(".TH {title} {section}")), "{name}: {head}");
-            for line in text.lines().filter(|line| line.starts_with(".BR wocut")) {
-                let mut words = line.split_whitespace().skip(1);
-                let page = words.next().unwrap().replace("\\-", "-");
-                let section = &words.next().unwrap()[1..2];
+            let plain = text.replace("\\-", "-").replace("\\fR", "").replace(" (", "(");
+            let words = plain.split(|c: char| c.is_whitespace() || c == ',');
+            let referred = words.filter_map(|word| word.strip_suffix(')')?.rsplit_once('('));
+            for (page, section) in referred.filter(|(page, _)| page.starts_with("wocut")) {
                 let page = format!("{page}.{section}");
                 assert!(pages.iter().any(|(name, _)| *name == page), "{name} refers to {page}");
             }

@@ -119,6 +119,7 @@ fn selected(view: &View) -> String {
     match view.picked_out() {
         Some((service, None)) => of_service(service),
         Some((service, Some(instance))) => of_instance(service, instance),
+        None if view.counts().0 > 0 => "nothing fits the filter".into(),
         None => "nothing is attached".into(),
     }
 }
@@ -246,6 +247,15 @@ mod tests {
     fn nothing_attached_is_told() {
         let text = drawn(&View::new(status(Vec::new())), 60, 5, true).backend().to_string();
         assert!(text.contains("nothing is attached"), "{text}");
+    }
+
+    #[test]
+    fn filter_that_nothing_fits_is_told_as_that() {
+        let mut view = busy();
+        view.filter = "nobody".into();
+        view.look(Duration::from_secs(7), status(vec![web()]));
+        let text = drawn(&view, 60, 5, true).backend().to_string();
+        assert!(text.contains("nothing fits the filter"), "{text}");
     }
 
     #[test]
