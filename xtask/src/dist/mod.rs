@@ -2,7 +2,7 @@
 
 pub(crate) mod changelog;
 pub(crate) mod deb;
-mod musl;
+pub(crate) mod musl;
 mod pages;
 mod sbom;
 mod sums;

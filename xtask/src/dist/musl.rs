@@ -40,7 +40,7 @@ const ASKED_FOR: [&str; 6] =
     ["once", "mutex_lock", "mutex_unlock", "key_create", "getspecific", "setspecific"];
 
 /// Builds the command.
-pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
+pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let packages = packages(workspace)?;
     let sysroot = sysroot_with(workspace, &packages)?;
     let target = workspace.target.join("musl");

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::apt::{self, Program};
+use crate::dist::musl;
 use crate::say::say;
 use crate::test;
 use crate::workspace::Workspace;
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     /// Take this wocut, and build none
     #[arg(long, value_name = "FILE")]
     wocut: Option<PathBuf>,
+    /// Take the static build of a release
+    #[arg(long = "static", conflicts_with = "wocut")]
+    is_static: bool,
     /// Put this file into the machine too, in the folder that wocut is in
     #[arg(long, value_name = "FILE")]
     with: Vec<PathBuf>,
@@ -96,7 +100,8 @@ const HOST: &[Program] = &[
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     apt::ensure(workspace, HOST)?;
     apt::ensure(workspace, test::PROGRAMS)?;
-    let wocut = args.wocut.clone().map_or_else(|| test::build_wocut(workspace), Ok)?;
+    let build = if args.is_static { musl::build } else { test::build_wocut };
+    let wocut = args.wocut.clone().map_or_else(|| build(workspace), Ok)?;
     let mut job = match &args.run {
         Some(command) => Job::command(command),
         None => args.tests(&test::build_tests(workspace)?)?,
