@@ -90,6 +90,7 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
         undrained: Vec::new(),
         waiting: Vec::new(),
         say,
+        unready: false,
         ended: None,
     };
     for found in master.workers.adopt()? {
@@ -166,6 +167,8 @@ struct Master {
     /// Who waits for the end of something, and of which generation.
     waiting: Vec<(u64, Asked)>,
     say: fn(&str),
+    /// systemd is to be told that something serves, as soon as that is so.
+    unready: bool,
     /// How it ended.
     ended: Option<bool>,
 }
@@ -207,7 +210,7 @@ impl Master {
         loop {
             let actions: Vec<Action> = std::iter::from_fn(|| self.machine.poll_action()).collect();
             if actions.is_empty() {
-                return;
+                return self.ready();
             }
             // In one step: each one waits for picks that are under way.
             let before = self.undrained.len();
@@ -221,6 +224,14 @@ impl Master {
             for action in actions {
                 self.carry_out(action);
             }
+        }
+    }
+
+    fn ready(&mut self) {
+        let serving = self.machine.serving();
+        if self.unready && serving > 0 {
+            systemd::ready(&format!("{serving} workers serve"));
+            self.unready = false;
         }
     }
 
@@ -291,7 +302,7 @@ impl Master {
         match news {
             News::Reloading { .. } => systemd::reloading(),
             News::Reloaded { .. } | News::ReloadStopped { .. } | News::Scaled { .. } => {
-                systemd::ready(&format!("{} workers serve", self.machine.serving()));
+                self.unready = true;
             }
             News::Again { .. } | News::GaveUp { .. } | News::Retiring { .. } => {}
         }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, time::Instant};
 
-use super::{Action, Cause, Due, Machine, News, Phase, Reload, Stage, Worker, WorkerId, place};
+use super::{Action, Cause, Due, Machine, News, Phase, Reload, Slot, Stage, Worker, WorkerId, place};
 
 impl Machine {
     /// Begins whatever can begin, and ends what has come to its end.
@@ -12,11 +12,11 @@ impl Machine {
             self.isolate(now);
             self.fill(now);
             self.shed(now);
-            while self.conclude() {
-                self.fill(now);
-            }
-            if self.slots.iter().all(|slot| slot.given_up && slot.holder.is_none()) {
+            // Where nobody is left who could serve, nothing is done that could be told.
+            if self.slots.iter().all(Slot::is_lost) {
                 self.stop(now, true);
+            } else {
+                self.settle(now);
             }
         }
         if let Phase::Stopping { gave_up } = self.phase
@@ -24,6 +24,12 @@ impl Machine {
         {
             self.phase = Phase::Finished;
             self.actions.push_back(Action::Finished { gave_up });
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        while self.conclude() {
+            self.fill(now);
         }
     }
 
@@ -116,7 +122,7 @@ impl Machine {
 
     /// Drains those that are too many, the highest index first, as long as enough are left.
     fn shed(&mut self, now: Instant) {
-        let missing = self.slots.iter().filter(|slot| slot.given_up && slot.holder.is_none()).count();
+        let missing = self.slots.iter().filter(|slot| slot.is_lost()).count();
         let enough = (self.slots.len() - missing).max(1);
         let mut surplus: Vec<(u32, WorkerId)> = (self.workers.iter())
             .filter(|(id, worker)| worker.is_serving() && !self.holds(**id, worker))
@@ -135,7 +141,7 @@ impl Machine {
 
     /// Says what is done. True: a reload has begun that waited for that.
     fn conclude(&mut self) -> bool {
-        let holder = |slot: &super::Slot| slot.holder.and_then(|holder| self.workers.get(&holder));
+        let holder = |slot: &Slot| slot.holder.and_then(|holder| self.workers.get(&holder));
         let settled = self.slots.iter().all(|slot| slot.holder.is_some() || slot.given_up);
         let serving = self.slots.iter().filter(|slot| slot.holder.is_some()).count();
         let is_new = |worker: &Worker| worker.generation == self.generation;

@@ -111,6 +111,11 @@ impl Slot {
         (self.failures, self.given_up, self.not_before) = (0, false, None);
     }
 
+    /// Whether nobody serves there, and nobody will.
+    pub(super) fn is_lost(&self) -> bool {
+        self.given_up && self.holder.is_none()
+    }
+
     /// Whether somebody may be started now.
     pub(super) fn is_open(&self) -> bool {
         self.coming.is_none() && self.not_before.is_none() && !self.given_up
