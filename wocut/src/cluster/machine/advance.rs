@@ -145,7 +145,9 @@ impl Machine {
         let settled = self.slots.iter().all(|slot| slot.holder.is_some() || slot.given_up);
         let serving = self.slots.iter().filter(|slot| slot.holder.is_some()).count();
         let is_new = |worker: &Worker| worker.generation == self.generation;
-        let renewed = self.slots.iter().all(|slot| slot.coming.is_none() && holder(slot).is_some_and(is_new));
+        // An index that is given up has nobody to replace.
+        let is_renewed = |slot: &Slot| slot.coming.is_none() && holder(slot).is_none_or(is_new);
+        let renewed = settled && self.slots.iter().all(is_renewed);
         if self.scaling && settled && self.serving() == serving {
             self.scaling = false;
             self.tell(News::Scaled { serving, wanted: self.wanted() });
