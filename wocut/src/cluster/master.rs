@@ -237,9 +237,14 @@ impl Master {
 
     /// Who cannot be drained goes on as before: to end it would refuse clients.
     fn drain(&mut self) {
-        match self.workers.drain(&self.undrained) {
-            Ok(()) => self.undrained.drain(..).for_each(|id| self.workers.see_off(id)),
-            failed => self.complain("drain workers", failed),
+        if let Err(error) = self.workers.drain(&self.undrained) {
+            self.complain("drain workers", Err(error));
+            return;
+        }
+        let now = Instant::now().into();
+        for id in std::mem::take(&mut self.undrained) {
+            self.workers.see_off(id);
+            self.machine.handle(now, Event::Drained(id));
         }
     }
 
@@ -253,6 +258,7 @@ impl Master {
         }
         let done = self.workers.tidy();
         self.complain("clean up after a worker", done);
+        self.act();
     }
 
     fn carry_out(&mut self, action: Action) {

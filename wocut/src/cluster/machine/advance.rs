@@ -11,7 +11,7 @@ impl Machine {
             self.relieve();
             self.isolate(now);
             self.fill(now);
-            self.shed(now);
+            self.shed();
             // Where nobody is left who could serve, nothing is done that could be told.
             if self.slots.iter().all(Slot::is_lost) {
                 self.stop(now, true);
@@ -66,7 +66,7 @@ impl Machine {
             if serving < 2 || !self.grant(now, id) {
                 return;
             }
-            self.drain(now, id);
+            self.drain(id);
             serving -= 1;
         }
     }
@@ -121,7 +121,7 @@ impl Machine {
     }
 
     /// Drains those that are too many, the highest index first, as long as enough are left.
-    fn shed(&mut self, now: Instant) {
+    fn shed(&mut self) {
         let missing = self.slots.iter().filter(|slot| slot.is_lost()).count();
         let enough = (self.slots.len() - missing).max(1);
         let mut surplus: Vec<(u32, WorkerId)> = (self.workers.iter())
@@ -131,7 +131,7 @@ impl Machine {
         surplus.sort_unstable();
         let too_many = self.serving().saturating_sub(enough);
         for (_, id) in surplus.into_iter().rev().take(too_many) {
-            self.drain(now, id);
+            self.drain(id);
         }
     }
 
