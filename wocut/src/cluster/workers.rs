@@ -26,7 +26,7 @@ use crate::{
         Pool,
         launch::{Launch, NotReady, Started},
         left_alone,
-        notify::Notify,
+        notify::{Notify, Said},
     },
     error::one_line,
     model::{Admin, ProcessId},
@@ -84,6 +84,17 @@ struct Heard {
     ready: Rc<Flag>,
     /// It came into the service: from then on it has to say that it is alive.
     serves: Rc<Flag>,
+}
+
+impl Heard {
+    fn take(&self, said: Said) {
+        if said.ready {
+            self.ready.notify_one();
+        }
+        if said.status.is_some() {
+            self.status.replace(said.status);
+        }
+    }
 }
 
 impl Workers {
@@ -359,26 +370,25 @@ async fn listen(
                 None => std::future::pending().await,
             }
         };
-        let hangs = tokio::select! {
+        let (said, late) = tokio::select! {
+            biased;
             said = notify.hear() => {
                 let Ok(said) = said else { return };
-                if said.ready {
-                    heard.ready.notify_one();
-                }
-                if said.status.is_some() {
-                    heard.status.replace(said.status);
-                }
-                if !said.alive && !said.trigger {
-                    continue;
-                }
-                said.trigger
+                (said, false)
             }
             () = heard.serves.notified() => {
                 until = watchdog.map(|watchdog| Instant::now() + watchdog);
                 continue;
             }
-            () = missed => true,
+            // The master may have been held up, and what it was told meanwhile was told in time.
+            () = missed => (notify.waiting(), true),
         };
+        let hangs = said.trigger || (late && !said.alive);
+        let alive = said.alive;
+        heard.take(said);
+        if !alive && !hangs {
+            continue;
+        }
         until = until.and(watchdog).map(|watchdog| Instant::now() + watchdog);
         if hangs {
             let _over = events.send(Event::WatchdogMissed(id));

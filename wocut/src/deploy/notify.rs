@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{RecvFlags, recv};
 use tokio::{
     net::UnixDatagram,
     time::{Instant, sleep_until},
@@ -16,6 +17,9 @@ use tokio::{
 const LONGEST: usize = 4096;
 /// Datagrams that are read at a time.
 const BURST: usize = 64;
+/// Datagrams that are read when nobody could listen for a while; the kernel keeps ten for one socket, if it is not told
+/// otherwise (`net.unix.max_dgram_qlen`).
+const QUEUE: usize = 1024;
 /// From one time to the next: a worker that talks all the time costs no more than this. Then it waits, as the kernel
 /// keeps few datagrams for one socket.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -120,6 +124,20 @@ impl Notify {
         }
     }
 
+    /// What waits now, whenever something was heard last.
+    pub fn waiting(&mut self) -> Said {
+        let (mut said, mut buffer) = (Said::default(), [0; LONGEST + 1]);
+        for _ in 0..QUEUE {
+            // Not through the runtime, which may not have looked yet whether there is something.
+            match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((length, _)) if length <= LONGEST => said.hear(&buffer[..length]),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        said
+    }
+
     fn breathe(&mut self, said: Said) -> Said {
         self.next = Instant::now() + PAUSE;
         said
@@ -196,6 +214,18 @@ mod tests {
         assert_eq!(said, Said { ready: true, status: Some("two".into()), ..Said::default() });
         worker.send(b"WATCHDOG=1").unwrap();
         assert!(notify.hear().await.unwrap().alive);
+    }
+
+    #[tokio::test]
+    async fn datagrams_that_wait_are_heard_without_a_pause() {
+        let (_folder, mut notify, worker) = socket();
+        worker.send(b"READY=1").unwrap();
+        assert!(notify.hear().await.unwrap().ready);
+        assert_eq!(notify.waiting(), Said::default());
+        worker.send(b"STATUS=one").unwrap();
+        worker.send(b"WATCHDOG=1").unwrap();
+        let said = Said { alive: true, status: Some("one".into()), ..Said::default() };
+        assert_eq!(notify.waiting(), said);
     }
 
     #[tokio::test]
