@@ -171,7 +171,8 @@ impl Workers {
         };
         let started = started.inspect_err(|_| drop(self.pool.give_back(&spec)))?;
         let process = started.process;
-        let pidfd = Pidfd::of(process)?;
+        // Where there is none, `follow` sees to its group all the same.
+        let pidfd = Pidfd::of(process).ok().flatten();
         let group = self.groups.as_ref().and_then(|groups| {
             let group = groups.make(&self.group_name(index, id)).ok()?;
             group.enter(process.pid).is_ok().then_some(group)
@@ -261,7 +262,8 @@ impl Workers {
         let Some(handle) = self.all.remove(&id) else { return Ok(()) };
         handle.tasks.iter().for_each(AbortHandle::abort);
         if let Some(pidfd) = handle.pidfd {
-            pidfd.kill_group();
+            // It may have left nobody.
+            let _gone = pidfd.kill_group();
         }
         // What it started may live on for a while, or for good.
         self.groups_left.extend(handle.group);
@@ -329,7 +331,7 @@ async fn follow(
         launch.ready(&mut started).await?;
         let Some(flag) = said_ready else { return Ok(()) };
         tokio::select! {
-            ended = started.child.wait() => Err(match ended {
+            ended = started.program.ended() => Err(match ended {
                 Ok(status) => NotReady::Ended(status),
                 Err(error) => NotReady::Unknown(error.into()),
             }),
@@ -345,7 +347,7 @@ async fn follow(
         Err(why) => Some(Event::NotReady { id, why: one_line(&why.into()) }),
     };
     let _over = event.map(|event| events.send(event));
-    let why = started.child.wait().await.map_or_else(|error| error.to_string(), words);
+    let why = started.program.ended().await.map_or_else(|error| error.to_string(), words);
     let _over = events.send(Event::Exited { id, why });
 }
 

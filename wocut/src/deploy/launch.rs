@@ -11,10 +11,11 @@ use std::{
 use anyhow::Context as _;
 use rustix::process::Signal;
 use tokio::{
-    process::{Child, Command},
+    process::Command,
     time::{Instant, sleep, timeout, timeout_at},
 };
 
+use super::Program;
 use crate::{
     health::{self, Target},
     model::{Check, InstanceSpec, Listen, ProcessId, Protocol},
@@ -22,7 +23,7 @@ use crate::{
         held, inherited,
         listen_events::ListenEvents,
         listeners::{self, Listener},
-        pidfd::{Pidfd, send},
+        pidfd::send,
     },
 };
 
@@ -50,7 +51,7 @@ pub struct Launch {
 #[derive(Debug)]
 pub struct Started {
     /// It as a child.
-    pub child: Child,
+    pub program: Program,
     /// It as a process.
     pub process: ProcessId,
     /// It as an instance, named by its port.
@@ -62,17 +63,12 @@ pub struct Started {
 impl Started {
     /// Has it end, and returns its exit code.
     pub async fn end(&mut self, kill_after: Duration) -> u8 {
-        let group = Pidfd::of(self.process);
-        // A child that is not reaped can be sent a signal, also when it has ended.
+        // It may have ended.
         let _sent = send(self.process, Signal::TERM);
-        if timeout(kill_after, self.child.wait()).await.is_err() {
-            let _killed = self.child.start_kill();
+        if timeout(kill_after, self.program.ended()).await.is_err() {
+            self.program.kill();
         }
-        let ended = self.child.wait().await;
-        if let Ok(Some(group)) = group {
-            group.kill_group();
-        }
-        ended.map_or(1, code)
+        self.program.ended().await.map_or(1, code)
     }
 }
 
@@ -103,6 +99,7 @@ impl Launch {
         note: impl FnOnce(ProcessId) -> anyhow::Result<()> + Send,
     ) -> anyhow::Result<Started> {
         let port = port.to_string();
+        let spec = port.parse()?;
         let mut words = self.command.iter().map(|word| fill_in(word, &port));
         let program = words.next().context("there is no command to start")?;
         let mut command = Command::new(&program);
@@ -117,15 +114,16 @@ impl Launch {
         let (child, process) = held::spawn(&mut command, note)
             .with_context(|| format!("start {}", program.to_string_lossy()))?;
         let due = Instant::now() + self.ready_timeout;
-        Ok(Started { child, process, spec: port.parse()?, due })
+        let program = Program::of(child, process).context("wait for what was started")?;
+        Ok(Started { program, process, spec, due })
     }
 
     /// Waits until it serves. Asked again, it goes on from there.
     pub async fn ready(&self, started: &mut Started) -> Result<(), NotReady> {
-        let Started { child, spec, due, .. } = started;
+        let Started { program, spec, due, .. } = started;
         tokio::select! {
             biased;
-            ended = child.wait() => Err(match ended {
+            ended = program.ended() => Err(match ended {
                 Ok(status) => NotReady::Ended(status),
                 Err(error) => NotReady::Unknown(error.into()),
             }),
@@ -214,7 +212,7 @@ mod tests {
         let launch = launch(script);
         let mut started = launch.start(9, |_| {}, |_| Ok(())).unwrap();
         let outcome = launch.ready(&mut started).await.unwrap_err();
-        drop(started.child.kill().await);
+        started.end(Duration::ZERO).await;
         outcome
     }
 

@@ -12,24 +12,21 @@ use std::{
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use tokio::{
-    process::{Child, Command},
+    process::Command,
     signal::unix::{self, SignalKind},
     sync::Notify,
     task::{JoinSet, LocalSet},
 };
 
 use super::{
-    Patience, Pool,
+    Patience, Pool, Program,
     launch::{Launch, code},
     notify, see_off,
 };
 use crate::{
     error::{NotAttached, one_line},
     model::ProcessId,
-    sys::{
-        pidfd::{Pidfd, send},
-        systemd,
-    },
+    sys::{pidfd::send, systemd},
 };
 
 /// What is run, and how it is replaced.
@@ -106,9 +103,8 @@ enum Next {
 
 /// The generation that gets new connections.
 struct Current {
-    child: Child,
+    program: Program,
     process: ProcessId,
-    pidfd: Pidfd,
     /// Passes on what it says of itself.
     _heard: JoinSet<()>,
 }
@@ -122,7 +118,7 @@ impl Runner {
         self.serving(&current);
         let ended = loop {
             let signal = tokio::select! {
-                ended = current.child.wait() => break ended.context("wait for the program")?,
+                ended = current.program.ended() => break ended.context("wait for the program")?,
                 signal = signals.next(), if !self.again => signal,
                 () = ready(()), if self.again => Signal::HUP,
             };
@@ -134,12 +130,11 @@ impl Runner {
             systemd::reloading();
             match self.next(signals, Some(&mut current)).await {
                 Ok(Next::Serves(next)) => {
-                    let Current { child, process, .. } = std::mem::replace(&mut current, *next);
-                    self.see_off(process, Some(child));
+                    let Current { program, process, .. } = std::mem::replace(&mut current, *next);
+                    self.see_off(process, Some(program));
                 }
                 Ok(Next::Ended(_)) => {}
-                // Its number is there as long as it has not ended.
-                Err(error) if current.child.id().is_some() => {
+                Err(error) if !current.program.is_over() => {
                     self.say(&format!("{}: the one before it serves on", one_line(&error)));
                 }
                 Err(error) => self.say(&one_line(&error)),
@@ -147,7 +142,6 @@ impl Runner {
             self.serving(&current);
         };
         systemd::stopping();
-        current.pidfd.kill_group();
         self.run.pool.exit(&[current.process])?;
         loop {
             tokio::select! {
@@ -196,9 +190,7 @@ impl Runner {
                     }
                 },
                 ended = ended(&mut current) => {
-                    if let Some(gone) = current.take() {
-                        gone.pidfd.kill_group();
-                    }
+                    current = None;
                     // Whoever sees it off tries again.
                     if let Err(error) = pool.exit(&[ended]) {
                         self.say(&format!("process {ended} is still an instance: {}", one_line(&error)));
@@ -218,14 +210,9 @@ impl Runner {
                 }
             }
         }
-        let entered = Pidfd::of(started.process).map_err(Into::into).and_then(|opened| {
-            let pidfd = opened.context("the program has ended")?;
-            Ok((pidfd, pool.enter(&spec, started.process, None, None)?))
-        });
-        let (pidfd, (done, before)) = match entered {
+        let (done, before) = match pool.enter(&spec, started.process, None, None) {
             Ok(entered) => entered,
             Err(error) => {
-                let error: anyhow::Error = error;
                 started.end(patience.kill_after).await;
                 pool.give_back(&spec)?;
                 return Err(error);
@@ -239,7 +226,7 @@ impl Runner {
                 self.see_off(other, None);
             }
         }
-        let current = Current { child: started.child, process: started.process, pidfd, _heard: heard };
+        let current = Current { program: started.program, process: started.process, _heard: heard };
         Ok(Next::Serves(current.into()))
     }
 
@@ -249,7 +236,7 @@ impl Runner {
     }
 
     /// Sees to the end of one that gets no new connections.
-    fn see_off(&mut self, process: ProcessId, child: Option<Child>) {
+    fn see_off(&mut self, process: ProcessId, program: Option<Program>) {
         self.leavers.push(process);
         let (run, hurry) = (Rc::clone(&self.run), Rc::clone(&self.hurry));
         self.leaving.spawn_local(async move {
@@ -261,9 +248,9 @@ impl Runner {
             if let Err(error) = seen_off {
                 (run.say)(&format!("process {process} was not ended: {}", one_line(&error)));
             }
-            if let Some(mut child) = child {
+            if let Some(mut program) = program {
                 // It is reaped.
-                let _status = child.wait().await;
+                let _status = program.ended().await;
             }
         });
     }
@@ -309,7 +296,7 @@ async fn ended(current: &mut Option<&mut Current>) -> ProcessId {
     match current {
         None => pending().await,
         Some(current) => {
-            let _status = current.child.wait().await;
+            let _status = current.program.ended().await;
             current.process
         }
     }
