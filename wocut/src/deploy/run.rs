@@ -16,6 +16,7 @@ use tokio::{
     signal::unix::{self, SignalKind},
     sync::Notify,
     task::{JoinSet, LocalSet},
+    time::sleep,
 };
 
 use super::{
@@ -26,8 +27,14 @@ use super::{
 use crate::{
     error::{NotAttached, one_line},
     model::ProcessId,
-    sys::{pidfd::send, systemd},
+    sys::{
+        pidfd::{lives, send},
+        systemd,
+    },
 };
+
+/// What did not work is tried again so often.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is run, and how it is replaced.
 #[derive(Debug)]
@@ -142,7 +149,7 @@ impl Runner {
             self.serving(&current);
         };
         systemd::stopping();
-        self.run.pool.exit(&[current.process])?;
+        self.take_out(current.process);
         loop {
             tokio::select! {
                 one = self.leaving.join_next() => if one.is_none() { return Ok(code(ended)) },
@@ -246,13 +253,22 @@ impl Runner {
                 () = hurry.notified() => see_off(&run.pool, process, now).await,
             };
             if let Err(error) = seen_off {
-                (run.say)(&format!("process {process} was not ended: {}", one_line(&error)));
+                (run.say)(&format!("process {process} was not seen off: {}", one_line(&error)));
+                if !lives(process) {
+                    take_out(&run, &hurry, process).await;
+                }
             }
             if let Some(mut program) = program {
                 // It is reaped.
                 let _status = program.ended().await;
             }
         });
+    }
+
+    /// It has ended: nobody is to be led to it.
+    fn take_out(&mut self, process: ProcessId) {
+        let (run, hurry) = (Rc::clone(&self.run), Rc::clone(&self.hurry));
+        self.leaving.spawn_local(async move { take_out(&run, &hurry, process).await });
     }
 
     /// Sends a signal to the program. After one that ends it, connections of those before it are not waited for.
@@ -271,6 +287,18 @@ impl Runner {
 
     fn say(&self, line: &str) {
         (self.run.say)(line);
+    }
+}
+
+/// Takes a process that has ended out of its service. Where that does not work, as while somebody else changes rules, it
+/// is tried again, until there is a hurry: then the next command of the name does it.
+async fn take_out(run: &Run, hurry: &Notify, process: ProcessId) {
+    while let Err(error) = run.pool.exit(&[process]) {
+        (run.say)(&format!("process {process} is still an instance: {}", one_line(&error)));
+        tokio::select! {
+            () = sleep(AGAIN) => {}
+            () = hurry.notified() => return,
+        }
     }
 }
 
