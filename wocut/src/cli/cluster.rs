@@ -118,9 +118,6 @@ struct Keep {
     /// Retire a worker that does not say `WATCHDOG=1` this often, as with `sd_notify(3)`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     watchdog: Option<Duration>,
-    /// Wait until a worker says `READY=1`, too, as with `sd_notify(3)`
-    #[arg(long)]
-    notify_ready: bool,
     /// Give each worker a CPU
     #[arg(long)]
     pin: bool,
@@ -166,13 +163,8 @@ impl Keep {
             ..Rules::default()
         };
         let cpus = self.pin.then(Cpus::allowed).transpose().context("find the CPUs of this process")?;
-        let outfit = Outfit {
-            output: self.output,
-            cpus,
-            watchdog: self.watchdog,
-            notify_ready: self.notify_ready,
-            retire_nice: self.retire_nice,
-        };
+        let outfit =
+            Outfit { output: self.output, cpus, watchdog: self.watchdog, retire_nice: self.retire_nice };
         let say = if quiet { |_: &str| {} } else { complain };
         master::run(Cluster { pool, launch, outfit, workers, rules, replace: self.replace, say })
     }

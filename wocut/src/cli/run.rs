@@ -67,7 +67,10 @@ pub(super) struct Deploy {
     /// What an instance has to pass before it gets connections: `tcp`, `http[:PATH]` or `https[:PATH]`
     #[arg(long)]
     check: Option<Check>,
-    /// How long an instance may take until it listens and passes its check
+    /// Wait until an instance says `READY=1`, too, as with `sd_notify(3)`
+    #[arg(long)]
+    notify_ready: bool,
+    /// How long an instance may take until it listens, passes its check and says so
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
     ready_timeout: Duration,
     /// How long after its SIGTERM an instance is killed
@@ -91,7 +94,7 @@ impl Deploy {
         command: Vec<OsString>,
         force: bool,
     ) -> (Pool, Launch, Duration) {
-        let Self { listen, options, ports, check, ready_timeout, kill_after } = self;
+        let Self { listen, options, ports, check, notify_ready, ready_timeout, kill_after } = self;
         let (ask, engine) = (context.ask(force), context.global.engine);
         let service = Definition {
             name,
@@ -103,7 +106,7 @@ impl Deploy {
             check: check.clone(),
         };
         let pool = Pool { host: context.host, service, engine, ask, ports, rehearsed: Cell::default() };
-        let launch = Launch { command, listen, check, ready_timeout };
+        let launch = Launch { command, listen, check, notify_ready, ready_timeout };
         (pool, launch, kill_after)
     }
 }

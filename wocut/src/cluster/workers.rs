@@ -10,7 +10,7 @@ use tokio::{
     process::Command,
     sync::{Notify as Flag, mpsc::UnboundedSender},
     task::{AbortHandle, spawn_local},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use super::{
@@ -45,8 +45,6 @@ pub struct Outfit {
     pub cpus: Option<Cpus>,
     /// How often they have to say that they are alive.
     pub watchdog: Option<Duration>,
-    /// Whether they say themselves when they are ready.
-    pub notify_ready: bool,
     /// How nice retired ones are.
     pub retire_nice: i32,
 }
@@ -179,7 +177,7 @@ impl Workers {
         });
         let heard = Heard::default();
         let listens = self.listen(id, notify, self.outfit.watchdog, heard.clone());
-        let ready = self.outfit.notify_ready.then(|| Rc::clone(&heard.ready));
+        let ready = Rc::clone(&heard.ready);
         let follows = spawn_local(follow(id, Rc::clone(&self.launch), started, ready, self.events.clone()));
         let known = Known { id, index, generation, process, spec };
         let tasks = vec![listens, follows.abort_handle()];
@@ -324,23 +322,10 @@ async fn follow(
     id: WorkerId,
     launch: Rc<Launch>,
     mut started: Started,
-    said_ready: Option<Rc<Flag>>,
+    said_ready: Rc<Flag>,
     events: UnboundedSender<Event>,
 ) {
-    let ready = async {
-        launch.ready(&mut started).await?;
-        let Some(flag) = said_ready else { return Ok(()) };
-        tokio::select! {
-            ended = started.program.ended() => Err(match ended {
-                Ok(status) => NotReady::Ended(status),
-                Err(error) => NotReady::Unknown(error.into()),
-            }),
-            said = timeout(launch.ready_timeout, flag.notified()) => {
-                said.map_err(|_| NotReady::Unknown(anyhow::anyhow!("it did not say READY=1")))
-            }
-        }
-    };
-    let event = match ready.await {
+    let event = match launch.ready(&mut started, &said_ready).await {
         Ok(()) => Some(Event::Ready(id)),
         // That is told below.
         Err(NotReady::Ended(_)) => None,

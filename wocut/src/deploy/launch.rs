@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 use tokio::{
     process::Command,
+    sync::Notify,
     time::{Instant, sleep, timeout, timeout_at},
 };
 
@@ -43,6 +44,8 @@ pub struct Launch {
     pub listen: Vec<Listen>,
     /// What it has to pass, once.
     pub check: Option<Check>,
+    /// Whether it has to say itself that it is ready.
+    pub notify_ready: bool,
     /// How long that may take.
     pub ready_timeout: Duration,
 }
@@ -84,6 +87,9 @@ pub enum NotReady {
     /// It has one, and is not well.
     #[error("its check failed for {time}: {0}", time = humantime::format_duration(*.1))]
     Unwell(String, Duration),
+    /// It is well, and did not say that it is ready.
+    #[error("it did not say READY=1 in {time}", time = humantime::format_duration(*.0))]
+    Silent(Duration),
     /// It could not be looked at.
     #[error(transparent)]
     Unknown(#[from] anyhow::Error),
@@ -118,8 +124,8 @@ impl Launch {
         Ok(Started { program, process, spec, due })
     }
 
-    /// Waits until it serves. Asked again, it goes on from there.
-    pub async fn ready(&self, started: &mut Started) -> Result<(), NotReady> {
+    /// Waits until it serves; `said` is told when it says that it is ready. Asked again, it goes on from there.
+    pub async fn ready(&self, started: &mut Started, said: &Notify) -> Result<(), NotReady> {
         let Started { program, spec, due, .. } = started;
         tokio::select! {
             biased;
@@ -127,18 +133,27 @@ impl Launch {
                 Ok(status) => NotReady::Ended(status),
                 Err(error) => NotReady::Unknown(error.into()),
             }),
-            ready = self.serves(spec, *due) => ready,
+            ready = self.serves(spec, *due, said) => ready,
         }
     }
 
-    async fn serves(&self, spec: &InstanceSpec, end: Instant) -> Result<(), NotReady> {
+    async fn serves(&self, spec: &InstanceSpec, end: Instant, said: &Notify) -> Result<(), NotReady> {
         let never = |_| NotReady::NeverListened(spec.port, self.ready_timeout);
         let address = timeout_at(end, self.listens(spec.port)).await.map_err(never)??;
-        let Some(check) = &self.check else { return Ok(()) };
-        let target = Target::of(check, spec, Some(address));
+        if let Some(check) = &self.check {
+            self.passes(check, &Target::of(check, spec, Some(address)), end).await?;
+        }
+        // Last, because what was said is told once.
+        if self.notify_ready {
+            timeout_at(end, said.notified()).await.map_err(|_| NotReady::Silent(self.ready_timeout))?;
+        }
+        Ok(())
+    }
+
+    async fn passes(&self, check: &Check, target: &Target, end: Instant) -> Result<(), NotReady> {
         let mut failed = String::from("it was not asked");
         loop {
-            match timeout_at(end, health::ask(check, &target)).await {
+            match timeout_at(end, health::ask(check, target)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(failure)) => failed = failure.to_string(),
                 Err(_) => {}
@@ -197,6 +212,8 @@ pub fn code(status: ExitStatus) -> u8 {
 mod tests {
     use std::{ffi::OsString, time::Duration};
 
+    use tokio::sync::Notify;
+
     use super::{Launch, NotReady, code, fill_in};
 
     fn launch(script: &str) -> Launch {
@@ -204,6 +221,7 @@ mod tests {
             command: ["/bin/sh", "-c", script, "sh", "{port}"].map(OsString::from).into(),
             listen: vec!["80/tcp".parse().unwrap()],
             check: None,
+            notify_ready: false,
             ready_timeout: Duration::from_millis(300),
         }
     }
@@ -211,7 +229,7 @@ mod tests {
     async fn outcome(script: &str) -> NotReady {
         let launch = launch(script);
         let mut started = launch.start(9, |_| {}, |_| Ok(())).unwrap();
-        let outcome = launch.ready(&mut started).await.unwrap_err();
+        let outcome = launch.ready(&mut started, &Notify::new()).await.unwrap_err();
         started.end(Duration::ZERO).await;
         outcome
     }

@@ -170,8 +170,8 @@ impl Runner {
         let name = pool.name();
         let spec = pool.claim()?;
         let begin = || {
-            let notify =
-                systemd::listens().then(|| notify::Notify::bind(&self.notify_path(spec.port))).transpose()?;
+            let listens = launch.notify_ready || systemd::listens();
+            let notify = listens.then(|| notify::Notify::bind(&self.notify_path(spec.port))).transpose()?;
             let told = |command: &mut Command| {
                 if let Some(notify) = &notify {
                     command.env("NOTIFY_SOCKET", notify.path()).env_remove("WATCHDOG_PID");
@@ -181,13 +181,13 @@ impl Runner {
         };
         let begun: anyhow::Result<_> = begin();
         let (mut started, notify) = begun.inspect_err(|_| drop(pool.give_back(&spec)))?;
-        let mut heard = JoinSet::new();
+        let (mut heard, said) = (JoinSet::new(), Rc::new(Notify::new()));
         if let Some(notify) = notify {
-            heard.spawn_local(hear(notify));
+            heard.spawn_local(hear(notify, Rc::clone(&said)));
         }
         loop {
             tokio::select! {
-                ready = launch.ready(&mut started) => match ready {
+                ready = launch.ready(&mut started, &said) => match ready {
                     Ok(()) => break,
                     Err(why) => {
                         started.end(patience.kill_after).await;
@@ -303,8 +303,11 @@ async fn take_out(run: &Run, hurry: &Notify, process: ProcessId) {
 }
 
 /// Passes on to systemd how a program is. That it is ready, systemd is told when it has its first connections to come.
-async fn hear(mut notify: notify::Notify) {
+async fn hear(mut notify: notify::Notify, ready: Rc<Notify>) {
     while let Ok(said) = notify.hear().await {
+        if said.ready {
+            ready.notify_one();
+        }
         if let Some(status) = &said.status {
             systemd::status(status);
         }
