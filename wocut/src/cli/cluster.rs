@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     Context,
+    duration::{duration, period},
     printer::{Align, Printer, Style, Table, complain},
     run::Deploy,
 };
@@ -107,7 +108,7 @@ struct Keep {
           allow_negative_numbers = true)]
     retire_nice: i32,
     /// How long the last connections of a retired worker may take to end
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1m")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1m")]
     retire_timeout: Duration,
     /// How many workers are retired for what they do, at most
     #[arg(long, value_name = "N/DURATION", default_value_t)]
@@ -116,7 +117,7 @@ struct Keep {
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..))]
     give_up: u32,
     /// Retire a worker that does not say `WATCHDOG=1` this often, as with `sd_notify(3)`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = period)]
     watchdog: Option<Duration>,
     /// Give each worker a CPU
     #[arg(long)]

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::runtime::Builder;
 
-use super::{Context, attach::Flags, printer::complain};
+use super::{Context, attach::Flags, duration::duration, printer::complain};
 use crate::{
     cluster::place::{Lock, Place},
     deploy::{
@@ -40,7 +40,7 @@ pub(super) struct RunCommand {
     #[command(flatten)]
     deploy: Deploy,
     /// How long the last connections of an instance that leaves may take to end
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     grace: Duration,
     /// End what runs as NAME, and the service with it
     #[arg(long, conflicts_with_all = ["listen", "command"])]
@@ -71,10 +71,10 @@ pub(super) struct Deploy {
     #[arg(long)]
     notify_ready: bool,
     /// How long an instance may take until it listens, passes its check and says so
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     ready_timeout: Duration,
     /// How long after its SIGTERM an instance is killed
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
     kill_after: Duration,
 }
 
