@@ -199,7 +199,8 @@ impl Verb {
 }
 
 fn workers(text: &str) -> Result<NonZeroU32, String> {
-    let number = text.parse().ok().filter(|number: &NonZeroU32| number.get() <= master::MOST);
+    let few = |number: &NonZeroU32| usize::try_from(number.get()).is_ok_and(|number| number <= master::MOST);
+    let number = text.parse().ok().filter(few);
     number.ok_or_else(|| format!("it is a number from 1 to {}", master::MOST))
 }
 

@@ -21,8 +21,8 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    deploy::{Pool, launch::Launch},
-    error::{Told, one_line},
+    deploy::{Pool, launch::Launch, ports::NoPort},
+    error::{Told, Usage, one_line},
     sys::systemd,
 };
 
@@ -32,8 +32,8 @@ const MEASURE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a master may take to go that was asked to.
 const HAND_OVER: Duration = Duration::from_secs(10);
-/// Workers at most: each has a port.
-pub const MOST: u32 = 65_535;
+/// Workers at most: a service has no more instances.
+pub const MOST: usize = wocut_common::MAX_MEMBERS;
 /// Requests that wait.
 const REQUESTS: usize = 32;
 
@@ -60,18 +60,42 @@ pub struct Cluster {
 pub fn run(cluster: Cluster) -> anyhow::Result<()> {
     let place = Place::new(cluster.pool.host.netns().inode, cluster.pool.name().clone());
     cluster.outfit.output.probe()?;
+    cluster.launch.expect_program()?;
+    cluster.pool.expect_processes()?;
     let lock = match Lock::claim(&place) {
         Err(error) if cluster.replace && error.is::<HasMaster>() => {
+            // As long as the other one has its workers.
+            expect_start(&cluster)?;
             control::ask(&place, &Request::HandOver, |_| Ok(()))?;
             Lock::wait(&place, HAND_OVER)?
         }
-        other => other?,
+        other => {
+            let lock = other?;
+            expect_start(&cluster)?;
+            lock
+        }
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")?;
     let result = LocalSet::new().block_on(&runtime, keep(cluster, place));
     drop(lock);
     result
+}
+
+/// Fails where no worker could come into the service. Changes nothing.
+fn expect_start(cluster: &Cluster) -> anyhow::Result<()> {
+    let pool = &cluster.pool;
+    pool.expect_room(places(cluster.workers))?;
+    match pool.claim() {
+        Ok(spec) => pool.give_back(&spec).map(drop),
+        // Workers of an earlier master serve on, and a port is free when one of them ends.
+        Err(error) if error.is::<NoPort>() && !pool.processes()?.is_empty() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn places(workers: NonZeroU32) -> usize {
+    usize::try_from(workers.get()).unwrap_or(usize::MAX)
 }
 
 async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
@@ -352,17 +376,26 @@ impl Master {
                 return;
             }
             Request::Reload => Event::Reload,
-            Request::Scale { workers } if workers.get() > MOST => {
-                asked.answer(failed("there are not that many ports"));
-                return;
-            }
-            Request::Scale { workers } => Event::Scale(*workers),
+            Request::Scale { workers } => match self.expect_room(*workers) {
+                Ok(()) => Event::Scale(*workers),
+                Err(error) => {
+                    spawn_local(asked.end(Answer::Error(Told::of(&error))));
+                    return;
+                }
+            },
             Request::Stop => Event::Stop,
             Request::HandOver => return,
         };
         // One that is under way may have begun before what is to be loaded was there.
         self.waiting.push((self.machine.generation() + 1, asked));
         self.handle(event);
+    }
+
+    fn expect_room(&self, workers: NonZeroU32) -> anyhow::Result<()> {
+        if places(workers) > MOST {
+            bail!(Usage(format!("a cluster has at most {MOST} workers")));
+        }
+        self.workers.pool.expect_room(places(workers))
     }
 
     fn status(&self) -> Status {

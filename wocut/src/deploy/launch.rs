@@ -1,6 +1,7 @@
 //! Starts a program on a port of its own, and waits until it serves.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     net::IpAddr,
     os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
@@ -25,6 +26,7 @@ use crate::{
         listen_events::ListenEvents,
         listeners::{self, Listener},
         pidfd::send,
+        program_file,
     },
 };
 
@@ -96,6 +98,13 @@ pub enum NotReady {
 }
 
 impl Launch {
+    /// Fails where there is no such program, as [`start`](Self::start) would. Changes nothing.
+    pub fn expect_program(&self) -> anyhow::Result<()> {
+        let name = self.command.first().context("there is no command to start")?;
+        program_file::find(name, env::var_os("PATH").as_deref())
+            .with_context(|| format!("start {}", name.to_string_lossy()))
+    }
+
     /// Starts it, in a process group of its own, so that what a terminal sends comes once. `adorn` adds to the command,
     /// and the program begins when `note` has written down who it is.
     pub fn start(

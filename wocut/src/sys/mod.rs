@@ -19,6 +19,7 @@ pub mod netns;
 pub mod peer;
 pub mod pidfd;
 pub mod processes;
+pub mod program_file;
 pub mod readable;
 pub mod reserved_ports;
 pub mod rtnetlink;
