@@ -1,13 +1,13 @@
 //! The master: feeds the machine, and does what it wants.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use rustix::process::Signal;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
     sync::mpsc,
-    task::{LocalSet, spawn_local},
+    task::{LocalSet, spawn_local, yield_now},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -111,6 +111,7 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
     let mut master = Master {
         machine: Machine::new(rules, count),
         workers,
+        coming: VecDeque::new(),
         undrained: Vec::new(),
         waiting: Vec::new(),
         say,
@@ -155,6 +156,8 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
             _ = again.tick(), if master.has_failed() => master.try_again(),
             never = &mut watchdog => match never {},
             () = due => master.pass(),
+            // Whatever else there is has its turn first.
+            () = yield_now(), if !master.coming.is_empty() => master.spawn(),
         }
     };
     if master.has_failed() {
@@ -183,9 +186,18 @@ fn groups(place: &Place, say: fn(&str)) -> Option<Delegated> {
     claimed.inspect_err(|error| say(&format!("memory is that of processes: {}", one_line(error)))).ok()
 }
 
+/// A worker that is to be started.
+struct Coming {
+    id: WorkerId,
+    index: u32,
+    generation: u64,
+}
+
 struct Master {
     machine: Machine,
     workers: Workers,
+    /// Those who are to be started: one at a time, because many take a while.
+    coming: VecDeque<Coming>,
     /// Those who are to get no new connections, and do.
     undrained: Vec<WorkerId>,
     /// Who waits for the end of something, and of which generation.
@@ -288,12 +300,7 @@ impl Master {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Spawn { id, index, generation } => {
-                if let Err(error) = self.workers.spawn(id, index, generation) {
-                    // It may have been started, and its list not been written.
-                    let _gone = self.workers.signal(id, Signal::KILL);
-                    let why = one_line(&error);
-                    self.machine.handle(Instant::now().into(), Event::Exited { id, why });
-                }
+                self.coming.push_back(Coming { id, index, generation });
             }
             Action::Serve { id, instead_of } => {
                 let (port, process) = (self.workers.port(id), self.workers.process(id));
@@ -310,6 +317,11 @@ impl Master {
                 let done = self.workers.renice(id);
                 self.complain("make a retired worker nice", done);
             }
+            Action::Terminate(id) | Action::Kill(id) if self.is_coming(id) => {
+                self.coming.retain(|coming| coming.id != id);
+                let why = "it was not started".into();
+                self.machine.handle(Instant::now().into(), Event::Exited { id, why });
+            }
             Action::Terminate(id) => {
                 let done = self.workers.signal(id, Signal::TERM);
                 self.complain("end a worker", done);
@@ -324,6 +336,22 @@ impl Master {
             }
             Action::Tell(news) => self.tell(&news),
             Action::Finished { gave_up } => self.ended = Some(gave_up),
+        }
+    }
+
+    fn is_coming(&self, id: WorkerId) -> bool {
+        self.coming.iter().any(|coming| coming.id == id)
+    }
+
+    /// Starts the next one of those who are to come.
+    fn spawn(&mut self) {
+        let Some(Coming { id, index, generation }) = self.coming.pop_front() else { return };
+        if let Err(error) = self.workers.spawn(id, index, generation) {
+            // It may have been started, and its list not been written.
+            let _gone = self.workers.signal(id, Signal::KILL);
+            let why = one_line(&error);
+            self.machine.handle(Instant::now().into(), Event::Exited { id, why });
+            self.act();
         }
     }
 
