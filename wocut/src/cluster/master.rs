@@ -23,7 +23,7 @@ use super::{
 use crate::{
     deploy::{Pool, launch::Launch, ports::NoPort},
     error::{Told, Usage, one_line},
-    sys::systemd,
+    sys::{descriptors, systemd},
 };
 
 /// How often it is looked what workers use.
@@ -100,6 +100,10 @@ fn places(workers: NonZeroU32) -> usize {
 
 async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
     let Cluster { pool, launch, outfit, workers: count, rules, say, .. } = cluster;
+    // Each worker has some.
+    if let Err(error) = descriptors::raise() {
+        say(&format!("the limit of open files stays as it is: {error}"));
+    }
     let mut signals = Signals::new().context("wait for signals")?;
     let measured = rules.memory.is_some() || rules.total.is_some();
     let groups = if measured { groups(&place, say) } else { None };

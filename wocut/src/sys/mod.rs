@@ -5,6 +5,7 @@ pub mod bpffs;
 pub mod capabilities;
 pub mod cgroup;
 pub mod connections;
+pub mod descriptors;
 pub mod elsewhere;
 pub mod group;
 pub mod held;
