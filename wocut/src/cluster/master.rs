@@ -109,6 +109,7 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
     let groups = if measured { groups(&place, say) } else { None };
     let (events, mut told) = mpsc::unbounded_channel();
     let (requests, mut asked) = mpsc::channel(REQUESTS);
+    place.sweep();
     let listener = control::bind(&place)?;
     spawn_local(control::serve(listener, requests));
     let workers = Workers::new(pool, launch, outfit, place.clone(), groups, events);

@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::model::Name;
+use crate::{deploy::notify, model::Name};
 
 /// How often a lock is tried that another process is about to give up.
 const LOOK: Duration = Duration::from_millis(20);
@@ -80,6 +80,11 @@ impl Place {
     /// Where a worker says how it is.
     pub fn notify(&self, worker: impl std::fmt::Display) -> PathBuf {
         self.file(&format!("{worker}.notify"))
+    }
+
+    /// Removes the sockets of workers that nobody hears any more.
+    pub fn sweep(&self) {
+        notify::sweep(&self.folder, &format!("{}-{}.", self.netns, self.name));
     }
 
     fn file(&self, ending: &str) -> PathBuf {

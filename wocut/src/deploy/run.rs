@@ -52,6 +52,10 @@ pub struct Run {
 /// Runs until the program has ended, and returns its exit code.
 pub async fn run(run: Run) -> anyhow::Result<u8> {
     let mut signals = Signals::listen().context("wait for signals")?;
+    let state = run.pool.host.state_path();
+    if let (Some(folder), Some(name)) = (state.parent(), state.file_stem()) {
+        notify::sweep(folder, &format!("{}.", name.to_string_lossy()));
+    }
     let runner = Runner {
         run: run.into(),
         leavers: Vec::new(),
