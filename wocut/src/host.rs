@@ -12,7 +12,6 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
     sys::{
         lock::DirLock,
         netns::Netns,
-        pidfd::{lives, send},
+        pidfd::{kill_with_group, lives},
         reserved_ports, state_file,
     },
 };
@@ -407,7 +406,7 @@ impl Host {
 /// A claim whose holder was killed. What it had started has no connections, and would never have any.
 fn give_up(claim: Claim) -> bool {
     if let Some(process) = claim.process {
-        let _gone = send(process, Signal::KILL);
+        let _gone = kill_with_group(process);
     }
     false
 }

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     Context,
+    duration::{duration, period},
     printer::{Align, Printer, Style, Table, complain},
     run::Deploy,
 };
@@ -111,7 +112,7 @@ struct Keep {
           allow_negative_numbers = true)]
     retire_nice: i32,
     /// How long the last connections of a retired worker may take to end
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1m")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1m")]
     retire_timeout: Duration,
     /// How many workers are retired for what they do, at most
     #[arg(long, value_name = "N/DURATION", default_value_t)]
@@ -120,11 +121,8 @@ struct Keep {
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..))]
     give_up: u32,
     /// Retire a worker that does not say `WATCHDOG=1` this often, as with `sd_notify(3)`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = period)]
     watchdog: Option<Duration>,
-    /// Wait until a worker says `READY=1`, too, as with `sd_notify(3)`
-    #[arg(long)]
-    notify_ready: bool,
     /// Give each worker a CPU
     #[arg(long)]
     pin: bool,
@@ -170,13 +168,8 @@ impl Keep {
             ..Rules::default()
         };
         let cpus = self.pin.then(Cpus::allowed).transpose().context("find the CPUs of this process")?;
-        let outfit = Outfit {
-            output: self.output,
-            cpus,
-            watchdog: self.watchdog,
-            notify_ready: self.notify_ready,
-            retire_nice: self.retire_nice,
-        };
+        let outfit =
+            Outfit { output: self.output, cpus, watchdog: self.watchdog, retire_nice: self.retire_nice };
         let say = if quiet { |_: &str| {} } else { complain };
         master::run(Cluster { pool, launch, outfit, workers, rules, replace: self.replace, say })
     }
@@ -210,7 +203,8 @@ impl Verb {
 }
 
 fn workers(text: &str) -> Result<NonZeroU32, String> {
-    let number = text.parse().ok().filter(|number: &NonZeroU32| number.get() <= master::MOST);
+    let few = |number: &NonZeroU32| usize::try_from(number.get()).is_ok_and(|number| number <= master::MOST);
+    let number = text.parse().ok().filter(few);
     number.ok_or_else(|| format!("it is a number from 1 to {}", master::MOST))
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{Context, DryRun, printer::Printer};
+use super::{Context, DryRun, duration::duration, printer::Printer};
 use crate::{
     departure::{Departure, Leaving, Seen, made_ready},
     error::{Interrupted, StillOpen},
@@ -27,7 +27,7 @@ const ROUNDS: usize = 5;
 #[derive(Args, Debug)]
 pub(super) struct Leave {
     /// Go on when the last connection has gone, or fail after this long: `30s`, `5m`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
     /// End the connections that are left after that, or at once
     #[arg(long)]

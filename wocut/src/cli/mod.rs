@@ -11,6 +11,7 @@ mod cluster;
 mod completions;
 mod detach;
 mod doctor;
+mod duration;
 mod explain;
 mod export;
 mod leave;

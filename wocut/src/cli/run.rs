@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::runtime::Builder;
 
-use super::{Context, attach::Flags, printer::complain};
+use super::{Context, attach::Flags, duration::duration, printer::complain};
 use crate::{
     cluster::place::{Lock, Place},
     deploy::{
@@ -40,7 +40,7 @@ pub(super) struct RunCommand {
     #[command(flatten)]
     deploy: Deploy,
     /// How long the last connections of an instance that leaves may take to end
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     grace: Duration,
     /// End what runs as NAME, and the service with it
     #[arg(long, conflicts_with_all = ["listen", "command"])]
@@ -67,11 +67,14 @@ pub(super) struct Deploy {
     /// What an instance has to pass before it gets connections: `tcp`, `http[:PATH]` or `https[:PATH]`
     #[arg(long)]
     check: Option<Check>,
-    /// How long an instance may take until it listens and passes its check
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
+    /// Wait until an instance says `READY=1`, too, as with `sd_notify(3)`
+    #[arg(long)]
+    notify_ready: bool,
+    /// How long an instance may take until it listens, passes its check and says so
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     ready_timeout: Duration,
     /// How long after its SIGTERM an instance is killed
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
     kill_after: Duration,
 }
 
@@ -91,7 +94,7 @@ impl Deploy {
         command: Vec<OsString>,
         force: bool,
     ) -> (Pool, Launch, Duration) {
-        let Self { listen, options, ports, check, ready_timeout, kill_after } = self;
+        let Self { listen, options, ports, check, notify_ready, ready_timeout, kill_after } = self;
         let (ask, engine) = (context.ask(force), context.global.engine);
         let service = Definition {
             name,
@@ -103,7 +106,7 @@ impl Deploy {
             check: check.clone(),
         };
         let pool = Pool { host: context.host, service, engine, ask, ports, rehearsed: Cell::default() };
-        let launch = Launch { command, listen, check, ready_timeout };
+        let launch = Launch { command, listen, check, notify_ready, ready_timeout };
         (pool, launch, kill_after)
     }
 }

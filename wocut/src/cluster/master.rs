@@ -1,13 +1,13 @@
 //! The master: feeds the machine, and does what it wants.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use rustix::process::Signal;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
     sync::mpsc,
-    task::{LocalSet, spawn_local},
+    task::{LocalSet, spawn_local, yield_now},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -21,9 +21,9 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    deploy::{Pool, launch::Launch},
-    error::{Told, one_line},
-    sys::systemd,
+    deploy::{Pool, launch::Launch, ports::NoPort},
+    error::{Told, Usage, one_line},
+    sys::{descriptors, systemd},
 };
 
 /// How often it is looked what workers use.
@@ -32,8 +32,8 @@ const MEASURE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a master may take to go that was asked to.
 const HAND_OVER: Duration = Duration::from_secs(10);
-/// Workers at most: each has a port.
-pub const MOST: u32 = 65_535;
+/// Workers at most: a service has no more instances.
+pub const MOST: usize = wocut_common::MAX_MEMBERS;
 /// Requests that wait.
 const REQUESTS: usize = 32;
 
@@ -60,12 +60,20 @@ pub struct Cluster {
 pub fn run(cluster: Cluster) -> anyhow::Result<()> {
     let place = Place::new(cluster.pool.host.netns().inode, cluster.pool.name().clone());
     cluster.outfit.output.probe()?;
+    cluster.launch.expect_program()?;
+    cluster.pool.expect_processes()?;
     let lock = match Lock::claim(&place) {
         Err(error) if cluster.replace && error.is::<HasMaster>() => {
+            // As long as the other one has its workers.
+            expect_start(&cluster)?;
             control::ask(&place, &Request::HandOver, |_| Ok(()))?;
             Lock::wait(&place, HAND_OVER)?
         }
-        other => other?,
+        other => {
+            let lock = other?;
+            expect_start(&cluster)?;
+            lock
+        }
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")?;
@@ -74,22 +82,45 @@ pub fn run(cluster: Cluster) -> anyhow::Result<()> {
     result
 }
 
+/// Fails where no worker could come into the service. Changes nothing.
+fn expect_start(cluster: &Cluster) -> anyhow::Result<()> {
+    let pool = &cluster.pool;
+    pool.expect_room(places(cluster.workers))?;
+    match pool.claim() {
+        Ok(spec) => pool.give_back(&spec).map(drop),
+        // Workers of an earlier master serve on, and a port is free when one of them ends.
+        Err(error) if error.is::<NoPort>() && !pool.processes()?.is_empty() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn places(workers: NonZeroU32) -> usize {
+    usize::try_from(workers.get()).unwrap_or(usize::MAX)
+}
+
 async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
     let Cluster { pool, launch, outfit, workers: count, rules, say, .. } = cluster;
+    // Each worker has some.
+    if let Err(error) = descriptors::raise() {
+        say(&format!("the limit of open files stays as it is: {error}"));
+    }
     let mut signals = Signals::new().context("wait for signals")?;
     let measured = rules.memory.is_some() || rules.total.is_some();
     let groups = if measured { groups(&place, say) } else { None };
     let (events, mut told) = mpsc::unbounded_channel();
     let (requests, mut asked) = mpsc::channel(REQUESTS);
+    place.sweep();
     let listener = control::bind(&place)?;
     spawn_local(control::serve(listener, requests));
     let workers = Workers::new(pool, launch, outfit, place.clone(), groups, events);
     let mut master = Master {
         machine: Machine::new(rules, count),
         workers,
+        coming: VecDeque::new(),
         undrained: Vec::new(),
         waiting: Vec::new(),
         say,
+        unready: false,
         ended: None,
     };
     for found in master.workers.adopt()? {
@@ -130,6 +161,8 @@ async fn keep(cluster: Cluster, place: Place) -> anyhow::Result<()> {
             _ = again.tick(), if master.has_failed() => master.try_again(),
             never = &mut watchdog => match never {},
             () = due => master.pass(),
+            // Whatever else there is has its turn first.
+            () = yield_now(), if !master.coming.is_empty() => master.spawn(),
         }
     };
     if master.has_failed() {
@@ -158,14 +191,25 @@ fn groups(place: &Place, say: fn(&str)) -> Option<Delegated> {
     claimed.inspect_err(|error| say(&format!("memory is that of processes: {}", one_line(error)))).ok()
 }
 
+/// A worker that is to be started.
+struct Coming {
+    id: WorkerId,
+    index: u32,
+    generation: u64,
+}
+
 struct Master {
     machine: Machine,
     workers: Workers,
+    /// Those who are to be started: one at a time, because many take a while.
+    coming: VecDeque<Coming>,
     /// Those who are to get no new connections, and do.
     undrained: Vec<WorkerId>,
     /// Who waits for the end of something, and of which generation.
     waiting: Vec<(u64, Asked)>,
     say: fn(&str),
+    /// systemd is to be told that something serves, as soon as that is so.
+    unready: bool,
     /// How it ended.
     ended: Option<bool>,
 }
@@ -207,7 +251,7 @@ impl Master {
         loop {
             let actions: Vec<Action> = std::iter::from_fn(|| self.machine.poll_action()).collect();
             if actions.is_empty() {
-                return;
+                return self.ready();
             }
             // In one step: each one waits for picks that are under way.
             let before = self.undrained.len();
@@ -224,11 +268,24 @@ impl Master {
         }
     }
 
+    fn ready(&mut self) {
+        let serving = self.machine.serving();
+        if self.unready && serving > 0 {
+            systemd::ready(&format!("{serving} workers serve"));
+            self.unready = false;
+        }
+    }
+
     /// Who cannot be drained goes on as before: to end it would refuse clients.
     fn drain(&mut self) {
-        match self.workers.drain(&self.undrained) {
-            Ok(()) => self.undrained.drain(..).for_each(|id| self.workers.see_off(id)),
-            failed => self.complain("drain workers", failed),
+        if let Err(error) = self.workers.drain(&self.undrained) {
+            self.complain("drain workers", Err(error));
+            return;
+        }
+        let now = Instant::now().into();
+        for id in std::mem::take(&mut self.undrained) {
+            self.workers.see_off(id);
+            self.machine.handle(now, Event::Drained(id));
         }
     }
 
@@ -242,17 +299,13 @@ impl Master {
         }
         let done = self.workers.tidy();
         self.complain("clean up after a worker", done);
+        self.act();
     }
 
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Spawn { id, index, generation } => {
-                if let Err(error) = self.workers.spawn(id, index, generation) {
-                    // It may have been started, and its list not been written.
-                    let _gone = self.workers.signal(id, Signal::KILL);
-                    let why = one_line(&error);
-                    self.machine.handle(Instant::now().into(), Event::Exited { id, why });
-                }
+                self.coming.push_back(Coming { id, index, generation });
             }
             Action::Serve { id, instead_of } => {
                 let (port, process) = (self.workers.port(id), self.workers.process(id));
@@ -268,6 +321,11 @@ impl Master {
             Action::Renice(id) => {
                 let done = self.workers.renice(id);
                 self.complain("make a retired worker nice", done);
+            }
+            Action::Terminate(id) | Action::Kill(id) if self.is_coming(id) => {
+                self.coming.retain(|coming| coming.id != id);
+                let why = "it was not started".into();
+                self.machine.handle(Instant::now().into(), Event::Exited { id, why });
             }
             Action::Terminate(id) => {
                 let done = self.workers.signal(id, Signal::TERM);
@@ -286,12 +344,28 @@ impl Master {
         }
     }
 
+    fn is_coming(&self, id: WorkerId) -> bool {
+        self.coming.iter().any(|coming| coming.id == id)
+    }
+
+    /// Starts the next one of those who are to come.
+    fn spawn(&mut self) {
+        let Some(Coming { id, index, generation }) = self.coming.pop_front() else { return };
+        if let Err(error) = self.workers.spawn(id, index, generation) {
+            // It may have been started, and its list not been written.
+            let _gone = self.workers.signal(id, Signal::KILL);
+            let why = one_line(&error);
+            self.machine.handle(Instant::now().into(), Event::Exited { id, why });
+            self.act();
+        }
+    }
+
     fn tell(&mut self, news: &News) {
         self.say(&format!("{}: {news}", self.workers.pool.name()));
         match news {
             News::Reloading { .. } => systemd::reloading(),
             News::Reloaded { .. } | News::ReloadStopped { .. } | News::Scaled { .. } => {
-                systemd::ready(&format!("{} workers serve", self.machine.serving()));
+                self.unready = true;
             }
             News::Again { .. } | News::GaveUp { .. } | News::Retiring { .. } => {}
         }
@@ -335,17 +409,26 @@ impl Master {
                 return;
             }
             Request::Reload => Event::Reload,
-            Request::Scale { workers } if workers.get() > MOST => {
-                asked.answer(failed("there are not that many ports"));
-                return;
-            }
-            Request::Scale { workers } => Event::Scale(*workers),
+            Request::Scale { workers } => match self.expect_room(*workers) {
+                Ok(()) => Event::Scale(*workers),
+                Err(error) => {
+                    spawn_local(asked.end(Answer::Error(Told::of(&error))));
+                    return;
+                }
+            },
             Request::Stop => Event::Stop,
             Request::HandOver => return,
         };
         // One that is under way may have begun before what is to be loaded was there.
         self.waiting.push((self.machine.generation() + 1, asked));
         self.handle(event);
+    }
+
+    fn expect_room(&self, workers: NonZeroU32) -> anyhow::Result<()> {
+        if places(workers) > MOST {
+            bail!(Usage(format!("a cluster has at most {MOST} workers")));
+        }
+        self.workers.pool.expect_room(places(workers))
     }
 
     fn status(&self) -> Status {

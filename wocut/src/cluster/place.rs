@@ -15,10 +15,12 @@ use rustix::{
     io::Errno,
 };
 
-use crate::model::Name;
+use crate::{deploy::notify, model::Name};
 
 /// How often a lock is tried that another process is about to give up.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often it is tried while others only look at it.
+const LOOKS: u32 = 50;
 /// Digits of a process number at most.
 const NUMBER: u64 = 16;
 
@@ -30,6 +32,16 @@ pub struct HasMaster {
     pub name: Name,
     /// Its master; `?` where that has not said so yet.
     pub pid: String,
+}
+
+impl HasMaster {
+    /// As the one says that has the lock.
+    fn of(place: &Place, lock: &File) -> io::Result<Self> {
+        let mut pid = String::new();
+        lock.take(NUMBER).read_to_string(&mut pid)?;
+        let pid = pid.trim().parse::<u32>().map_or_else(|_| "?".into(), |pid| pid.to_string());
+        Ok(Self { name: place.name.clone(), pid })
+    }
 }
 
 /// The files of one cluster in one network namespace.
@@ -70,6 +82,11 @@ impl Place {
         self.file(&format!("{worker}.notify"))
     }
 
+    /// Removes the sockets of workers that nobody hears any more.
+    pub fn sweep(&self) {
+        notify::sweep(&self.folder, &format!("{}-{}.", self.netns, self.name));
+    }
+
     fn file(&self, ending: &str) -> PathBuf {
         self.folder.join(format!("{}-{}.{ending}", self.netns, self.name))
     }
@@ -102,14 +119,15 @@ impl Lock {
         let path = place.file("lock");
         let context = || format!("lock {}", path.display());
         let mut held = open(&path).with_context(context)?;
-        match flock(&held, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => {
-                let mut pid = String::new();
-                (&held).take(NUMBER).read_to_string(&mut pid).with_context(context)?;
-                let pid = pid.trim().parse::<u32>().map_or_else(|_| "?".into(), |pid| pid.to_string());
-                return Err(HasMaster { name: place.name.clone(), pid }.into());
+        let mut looks = LOOKS;
+        while !try_lock(&held, FlockOperation::NonBlockingLockExclusive).with_context(context)? {
+            // Those who only look whether there is a master have it for a moment, and share it.
+            if looks == 0 || !try_lock(&held, FlockOperation::NonBlockingLockShared).with_context(context)? {
+                return Err(HasMaster::of(place, &held).with_context(context)?.into());
             }
-            other => other.with_context(context)?,
+            looks -= 1;
+            flock(&held, FlockOperation::Unlock).with_context(context)?;
+            sleep(LOOK);
         }
         held.set_len(0).and_then(|()| held.rewind()).with_context(context)?;
         writeln!(held, "{}", std::process::id()).with_context(context)?;
@@ -118,7 +136,17 @@ impl Lock {
 
     /// Fails with [`HasMaster`] while there is one.
     pub fn expect_none(place: &Place) -> anyhow::Result<()> {
-        if place.file("lock").exists() { Self::claim(place).map(drop) } else { Ok(()) }
+        let path = place.file("lock");
+        let context = || format!("look at {}", path.display());
+        let held = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.with_context(context)?,
+        };
+        // Shared, so that it keeps nobody out who looks as well; a master that starts tries again.
+        if try_lock(&held, FlockOperation::NonBlockingLockShared).with_context(context)? {
+            return Ok(());
+        }
+        Err(HasMaster::of(place, &held).with_context(context)?.into())
     }
 
     /// Waits that long for a master that is about to go.
@@ -130,6 +158,15 @@ impl Lock {
                 other => return other,
             }
         }
+    }
+}
+
+/// False: others have it in a way that does not allow that.
+fn try_lock(file: &File, how: FlockOperation) -> io::Result<bool> {
+    match flock(file, how) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -148,7 +185,13 @@ fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+    use std::{
+        fs::{self, File},
+        os::unix::fs::PermissionsExt as _,
+        time::Duration,
+    };
+
+    use rustix::fs::{FlockOperation, flock};
 
     use super::{HasMaster, Lock, Place};
 
@@ -164,6 +207,24 @@ mod tests {
         assert!(Lock::wait(&place("web"), Duration::from_millis(1)).is_err());
         drop(first);
         Lock::claim(&place("web")).unwrap();
+    }
+
+    #[test]
+    fn who_only_looks_for_a_master_keeps_none_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::under(folder.path().join("cluster"), 7, "web".parse().unwrap());
+        Lock::expect_none(&place).unwrap();
+        assert!(!folder.path().join("cluster").exists());
+        let master = Lock::claim(&place).unwrap();
+        assert!(Lock::expect_none(&place).unwrap_err().is::<HasMaster>());
+        drop(master);
+        Lock::expect_none(&place).unwrap();
+        let looks = File::open(place.file("lock")).unwrap();
+        flock(&looks, FlockOperation::NonBlockingLockShared).unwrap();
+        Lock::expect_none(&place).unwrap();
+        let master = std::thread::spawn(move || Lock::claim(&place).unwrap());
+        drop(looks);
+        master.join().unwrap();
     }
 
     #[test]

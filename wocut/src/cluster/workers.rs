@@ -10,7 +10,7 @@ use tokio::{
     process::Command,
     sync::{Notify as Flag, mpsc::UnboundedSender},
     task::{AbortHandle, spawn_local},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use super::{
@@ -26,7 +26,7 @@ use crate::{
         Pool,
         launch::{Launch, NotReady, Started},
         left_alone,
-        notify::Notify,
+        notify::{Notify, Said},
     },
     error::one_line,
     model::{Admin, ProcessId},
@@ -45,8 +45,6 @@ pub struct Outfit {
     pub cpus: Option<Cpus>,
     /// How often they have to say that they are alive.
     pub watchdog: Option<Duration>,
-    /// Whether they say themselves when they are ready.
-    pub notify_ready: bool,
     /// How nice retired ones are.
     pub retire_nice: i32,
 }
@@ -84,6 +82,17 @@ struct Heard {
     ready: Rc<Flag>,
     /// It came into the service: from then on it has to say that it is alive.
     serves: Rc<Flag>,
+}
+
+impl Heard {
+    fn take(&self, said: Said) {
+        if said.ready {
+            self.ready.notify_one();
+        }
+        if said.status.is_some() {
+            self.status.replace(said.status);
+        }
+    }
 }
 
 impl Workers {
@@ -160,14 +169,15 @@ impl Workers {
         };
         let started = started.inspect_err(|_| drop(self.pool.give_back(&spec)))?;
         let process = started.process;
-        let pidfd = Pidfd::of(process)?;
+        // Where there is none, `follow` sees to its group all the same.
+        let pidfd = Pidfd::of(process).ok().flatten();
         let group = self.groups.as_ref().and_then(|groups| {
             let group = groups.make(&self.group_name(index, id)).ok()?;
             group.enter(process.pid).is_ok().then_some(group)
         });
         let heard = Heard::default();
         let listens = self.listen(id, notify, self.outfit.watchdog, heard.clone());
-        let ready = self.outfit.notify_ready.then(|| Rc::clone(&heard.ready));
+        let ready = Rc::clone(&heard.ready);
         let follows = spawn_local(follow(id, Rc::clone(&self.launch), started, ready, self.events.clone()));
         let known = Known { id, index, generation, process, spec };
         let tasks = vec![listens, follows.abort_handle()];
@@ -250,7 +260,8 @@ impl Workers {
         let Some(handle) = self.all.remove(&id) else { return Ok(()) };
         handle.tasks.iter().for_each(AbortHandle::abort);
         if let Some(pidfd) = handle.pidfd {
-            pidfd.kill_group();
+            // It may have left nobody.
+            let _gone = pidfd.kill_group();
         }
         // What it started may live on for a while, or for good.
         self.groups_left.extend(handle.group);
@@ -311,30 +322,17 @@ async fn follow(
     id: WorkerId,
     launch: Rc<Launch>,
     mut started: Started,
-    said_ready: Option<Rc<Flag>>,
+    said_ready: Rc<Flag>,
     events: UnboundedSender<Event>,
 ) {
-    let ready = async {
-        launch.ready(&mut started).await?;
-        let Some(flag) = said_ready else { return Ok(()) };
-        tokio::select! {
-            ended = started.child.wait() => Err(match ended {
-                Ok(status) => NotReady::Ended(status),
-                Err(error) => NotReady::Unknown(error.into()),
-            }),
-            said = timeout(launch.ready_timeout, flag.notified()) => {
-                said.map_err(|_| NotReady::Unknown(anyhow::anyhow!("it did not say READY=1")))
-            }
-        }
-    };
-    let event = match ready.await {
+    let event = match launch.ready(&mut started, &said_ready).await {
         Ok(()) => Some(Event::Ready(id)),
         // That is told below.
         Err(NotReady::Ended(_)) => None,
         Err(why) => Some(Event::NotReady { id, why: one_line(&why.into()) }),
     };
     let _over = event.map(|event| events.send(event));
-    let why = started.child.wait().await.map_or_else(|error| error.to_string(), words);
+    let why = started.program.ended().await.map_or_else(|error| error.to_string(), words);
     let _over = events.send(Event::Exited { id, why });
 }
 
@@ -359,26 +357,25 @@ async fn listen(
                 None => std::future::pending().await,
             }
         };
-        let hangs = tokio::select! {
+        let (said, late) = tokio::select! {
+            biased;
             said = notify.hear() => {
                 let Ok(said) = said else { return };
-                if said.ready {
-                    heard.ready.notify_one();
-                }
-                if said.status.is_some() {
-                    heard.status.replace(said.status);
-                }
-                if !said.alive && !said.trigger {
-                    continue;
-                }
-                said.trigger
+                (said, false)
             }
             () = heard.serves.notified() => {
                 until = watchdog.map(|watchdog| Instant::now() + watchdog);
                 continue;
             }
-            () = missed => true,
+            // The master may have been held up, and what it was told meanwhile was told in time.
+            () = missed => (notify.waiting(), true),
         };
+        let hangs = said.trigger || (late && !said.alive);
+        let alive = said.alive;
+        heard.take(said);
+        if !alive && !hangs {
+            continue;
+        }
         until = until.and(watchdog).map(|watchdog| Instant::now() + watchdog);
         if hangs {
             let _over = events.send(Event::WatchdogMissed(id));

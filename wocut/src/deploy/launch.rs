@@ -1,6 +1,7 @@
 //! Starts a program on a port of its own, and waits until it serves.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     net::IpAddr,
     os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
@@ -11,10 +12,12 @@ use std::{
 use anyhow::Context as _;
 use rustix::process::Signal;
 use tokio::{
-    process::{Child, Command},
+    process::Command,
+    sync::Notify,
     time::{Instant, sleep, timeout, timeout_at},
 };
 
+use super::Program;
 use crate::{
     health::{self, Target},
     model::{Check, InstanceSpec, Listen, ProcessId, Protocol},
@@ -22,7 +25,8 @@ use crate::{
         held, inherited,
         listen_events::ListenEvents,
         listeners::{self, Listener},
-        pidfd::{Pidfd, send},
+        pidfd::send,
+        program_file,
     },
 };
 
@@ -42,6 +46,8 @@ pub struct Launch {
     pub listen: Vec<Listen>,
     /// What it has to pass, once.
     pub check: Option<Check>,
+    /// Whether it has to say itself that it is ready.
+    pub notify_ready: bool,
     /// How long that may take.
     pub ready_timeout: Duration,
 }
@@ -50,7 +56,7 @@ pub struct Launch {
 #[derive(Debug)]
 pub struct Started {
     /// It as a child.
-    pub child: Child,
+    pub program: Program,
     /// It as a process.
     pub process: ProcessId,
     /// It as an instance, named by its port.
@@ -62,17 +68,12 @@ pub struct Started {
 impl Started {
     /// Has it end, and returns its exit code.
     pub async fn end(&mut self, kill_after: Duration) -> u8 {
-        let group = Pidfd::of(self.process);
-        // A child that is not reaped can be sent a signal, also when it has ended.
+        // It may have ended.
         let _sent = send(self.process, Signal::TERM);
-        if timeout(kill_after, self.child.wait()).await.is_err() {
-            let _killed = self.child.start_kill();
+        if timeout(kill_after, self.program.ended()).await.is_err() {
+            self.program.kill();
         }
-        let ended = self.child.wait().await;
-        if let Ok(Some(group)) = group {
-            group.kill_group();
-        }
-        ended.map_or(1, code)
+        self.program.ended().await.map_or(1, code)
     }
 }
 
@@ -88,12 +89,22 @@ pub enum NotReady {
     /// It has one, and is not well.
     #[error("its check failed for {time}: {0}", time = humantime::format_duration(*.1))]
     Unwell(String, Duration),
+    /// It is well, and did not say that it is ready.
+    #[error("it did not say READY=1 in {time}", time = humantime::format_duration(*.0))]
+    Silent(Duration),
     /// It could not be looked at.
     #[error(transparent)]
     Unknown(#[from] anyhow::Error),
 }
 
 impl Launch {
+    /// Fails where there is no such program, as [`start`](Self::start) would. Changes nothing.
+    pub fn expect_program(&self) -> anyhow::Result<()> {
+        let name = self.command.first().context("there is no command to start")?;
+        program_file::find(name, env::var_os("PATH").as_deref())
+            .with_context(|| format!("start {}", name.to_string_lossy()))
+    }
+
     /// Starts it, in a process group of its own, so that what a terminal sends comes once. `adorn` adds to the command,
     /// and the program begins when `note` has written down who it is.
     pub fn start(
@@ -103,6 +114,7 @@ impl Launch {
         note: impl FnOnce(ProcessId) -> anyhow::Result<()> + Send,
     ) -> anyhow::Result<Started> {
         let port = port.to_string();
+        let spec = port.parse()?;
         let mut words = self.command.iter().map(|word| fill_in(word, &port));
         let program = words.next().context("there is no command to start")?;
         let mut command = Command::new(&program);
@@ -117,30 +129,40 @@ impl Launch {
         let (child, process) = held::spawn(&mut command, note)
             .with_context(|| format!("start {}", program.to_string_lossy()))?;
         let due = Instant::now() + self.ready_timeout;
-        Ok(Started { child, process, spec: port.parse()?, due })
+        let program = Program::of(child, process).context("wait for what was started")?;
+        Ok(Started { program, process, spec, due })
     }
 
-    /// Waits until it serves. Asked again, it goes on from there.
-    pub async fn ready(&self, started: &mut Started) -> Result<(), NotReady> {
-        let Started { child, spec, due, .. } = started;
+    /// Waits until it serves; `said` is told when it says that it is ready. Asked again, it goes on from there.
+    pub async fn ready(&self, started: &mut Started, said: &Notify) -> Result<(), NotReady> {
+        let Started { program, spec, due, .. } = started;
         tokio::select! {
             biased;
-            ended = child.wait() => Err(match ended {
+            ended = program.ended() => Err(match ended {
                 Ok(status) => NotReady::Ended(status),
                 Err(error) => NotReady::Unknown(error.into()),
             }),
-            ready = self.serves(spec, *due) => ready,
+            ready = self.serves(spec, *due, said) => ready,
         }
     }
 
-    async fn serves(&self, spec: &InstanceSpec, end: Instant) -> Result<(), NotReady> {
+    async fn serves(&self, spec: &InstanceSpec, end: Instant, said: &Notify) -> Result<(), NotReady> {
         let never = |_| NotReady::NeverListened(spec.port, self.ready_timeout);
         let address = timeout_at(end, self.listens(spec.port)).await.map_err(never)??;
-        let Some(check) = &self.check else { return Ok(()) };
-        let target = Target::of(check, spec, Some(address));
+        if let Some(check) = &self.check {
+            self.passes(check, &Target::of(check, spec, Some(address)), end).await?;
+        }
+        // Last, because what was said is told once.
+        if self.notify_ready {
+            timeout_at(end, said.notified()).await.map_err(|_| NotReady::Silent(self.ready_timeout))?;
+        }
+        Ok(())
+    }
+
+    async fn passes(&self, check: &Check, target: &Target, end: Instant) -> Result<(), NotReady> {
         let mut failed = String::from("it was not asked");
         loop {
-            match timeout_at(end, health::ask(check, &target)).await {
+            match timeout_at(end, health::ask(check, target)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(failure)) => failed = failure.to_string(),
                 Err(_) => {}
@@ -199,6 +221,8 @@ pub fn code(status: ExitStatus) -> u8 {
 mod tests {
     use std::{ffi::OsString, time::Duration};
 
+    use tokio::sync::Notify;
+
     use super::{Launch, NotReady, code, fill_in};
 
     fn launch(script: &str) -> Launch {
@@ -206,6 +230,7 @@ mod tests {
             command: ["/bin/sh", "-c", script, "sh", "{port}"].map(OsString::from).into(),
             listen: vec!["80/tcp".parse().unwrap()],
             check: None,
+            notify_ready: false,
             ready_timeout: Duration::from_millis(300),
         }
     }
@@ -213,8 +238,8 @@ mod tests {
     async fn outcome(script: &str) -> NotReady {
         let launch = launch(script);
         let mut started = launch.start(9, |_| {}, |_| Ok(())).unwrap();
-        let outcome = launch.ready(&mut started).await.unwrap_err();
-        drop(started.child.kill().await);
+        let outcome = launch.ready(&mut started, &Notify::new()).await.unwrap_err();
+        started.end(Duration::ZERO).await;
         outcome
     }
 

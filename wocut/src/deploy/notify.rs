@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{RecvFlags, recv};
 use tokio::{
     net::UnixDatagram,
     time::{Instant, sleep_until},
@@ -16,9 +17,14 @@ use tokio::{
 const LONGEST: usize = 4096;
 /// Datagrams that are read at a time.
 const BURST: usize = 64;
+/// Datagrams that are read when nobody could listen for a while; the kernel keeps ten for one socket, if it is not told
+/// otherwise (`net.unix.max_dgram_qlen`).
+const QUEUE: usize = 1024;
 /// From one time to the next: a worker that talks all the time costs no more than this. Then it waits, as the kernel
 /// keeps few datagrams for one socket.
 const PAUSE: Duration = Duration::from_millis(10);
+/// A socket that was made so short a time ago is not looked at.
+const YOUNG: Duration = Duration::from_secs(1);
 /// Characters of a status line that are kept.
 const STATUS: usize = 200;
 
@@ -120,10 +126,45 @@ impl Notify {
         }
     }
 
+    /// What waits now, whenever something was heard last.
+    pub fn waiting(&mut self) -> Said {
+        let (mut said, mut buffer) = (Said::default(), [0; LONGEST + 1]);
+        for _ in 0..QUEUE {
+            // Not through the runtime, which may not have looked yet whether there is something.
+            match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((length, _)) if length <= LONGEST => said.hear(&buffer[..length]),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        said
+    }
+
     fn breathe(&mut self, said: Said) -> Said {
         self.next = Instant::now() + PAUSE;
         said
     }
+}
+
+/// Removes sockets that nobody listens on any more, as those of a process that was killed: files of that folder that begin
+/// with `prefix`.
+pub fn sweep(folder: &Path, prefix: &str) {
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(prefix) && name.ends_with(".notify"))
+    };
+    let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in paths.filter(is_one).filter(|path| is_left(path).is_ok_and(|left| left)) {
+        // The next one tries again.
+        let _left = fs::remove_file(path);
+    }
+}
+
+fn is_left(path: &Path) -> io::Result<bool> {
+    // While one is made, there is a moment in which nobody listens yet.
+    let is_old = fs::symlink_metadata(path)?.modified()?.elapsed().is_ok_and(|age| age > YOUNG);
+    let asked = net::UnixDatagram::unbound()?.connect(path);
+    Ok(is_old && asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 impl Drop for Notify {
@@ -199,6 +240,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn datagrams_that_wait_are_heard_without_a_pause() {
+        let (_folder, mut notify, worker) = socket();
+        worker.send(b"READY=1").unwrap();
+        assert!(notify.hear().await.unwrap().ready);
+        assert_eq!(notify.waiting(), Said::default());
+        worker.send(b"STATUS=one").unwrap();
+        worker.send(b"WATCHDOG=1").unwrap();
+        let said = Said { alive: true, status: Some("one".into()), ..Said::default() };
+        assert_eq!(notify.waiting(), said);
+    }
+
+    #[tokio::test]
     async fn descriptors_are_closed_when_they_come() {
         let (_folder, mut notify, worker) = socket();
         let (mut reader, writer) = std::io::pipe().unwrap();
@@ -220,6 +273,32 @@ mod tests {
         drop(second);
         assert!(!path.exists());
         drop((notify, folder));
+    }
+
+    #[tokio::test]
+    async fn sockets_that_nobody_listens_on_are_swept() {
+        let (folder, notify, _worker) = socket();
+        let path = |name: &str| folder.path().join(name);
+        let age = |path: &std::path::Path| {
+            let earlier = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+            let times =
+                rustix::fs::Timestamps { last_access: spec(earlier), last_modification: spec(earlier) };
+            rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();
+        };
+        for name in ["web.1.notify", "web.2.notify", "api.1.notify"] {
+            drop(UnixDatagram::bind(path(name)).unwrap());
+        }
+        fs::rename(notify.path(), path("web.3.notify")).unwrap();
+        ["web.1.notify", "web.3.notify", "api.1.notify"].map(|name| age(&path(name)));
+        super::sweep(folder.path(), "web.");
+        let left =
+            ["web.1.notify", "web.2.notify", "web.3.notify", "api.1.notify"].map(|name| path(name).exists());
+        assert_eq!(left, [false, true, true, true]);
+    }
+
+    fn spec(time: std::time::SystemTime) -> rustix::fs::Timespec {
+        let since = time.duration_since(std::time::UNIX_EPOCH).unwrap();
+        rustix::fs::Timespec { tv_sec: since.as_secs().try_into().unwrap(), tv_nsec: 0 }
     }
 
     proptest! {

@@ -56,6 +56,11 @@ impl Pool {
         Ok(spec)
     }
 
+    /// Fails where so many instances could not be started and come into the service. Changes nothing.
+    pub fn expect_room(&self, workers: usize) -> anyhow::Result<()> {
+        self.ports.expect_room(&self.host.wanted()?, self.name(), &self.service.listen, workers)
+    }
+
     /// Writes down what is started there: it is ended by whatever command comes next, should this process be killed
     /// before it is an instance.
     pub fn note(&self, spec: &InstanceSpec) -> impl FnOnce(ProcessId) -> anyhow::Result<()> + Send {

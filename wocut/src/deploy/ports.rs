@@ -12,7 +12,10 @@ use rustix::{
     net::{AddressFamily, SocketType, bind, ipproto, socket, sockopt::set_ipv6_v6only},
 };
 
-use crate::model::{Listen, ParseError, Protocol, Wanted};
+use crate::{
+    error::Usage,
+    model::{Listen, Name, ParseError, Protocol, Wanted},
+};
 
 /// Ports that instances are started on: `40400-40499`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,18 +50,45 @@ impl fmt::Display for PortRange {
 impl PortRange {
     /// The first port that no instance has, nobody else starts one on, and nothing is bound to.
     pub fn free(&self, wanted: &Wanted, listen: &[Listen]) -> anyhow::Result<u16> {
-        let instances = || wanted.services.values().flat_map(|service| &service.instances);
-        let kept = wanted.kept_ports();
-        let datagrams = listen.iter().any(|listen| listen.protocol == Protocol::Udp);
-        for port in self.0.clone() {
-            let is_taken = kept.contains(&port)
-                || listen.iter().any(|listen| listen.port == port)
-                || instances().any(|instance| instance.spec.port == port);
-            if !is_taken && is_free(port, datagrams)? {
-                return Ok(port);
-            }
+        self.all_free(wanted, listen).next().unwrap_or_else(|| Err(NoPort(self.clone()).into()))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Fails where there are too few for so many instances, of which some may have one already: those of `name`.
+    pub fn expect_room(
+        &self,
+        wanted: &Wanted,
+        name: &Name,
+        listen: &[Listen],
+        workers: usize,
+    ) -> anyhow::Result<()> {
+        if self.count() < workers {
+            let few = format!("{self} has {} ports, too few for {workers} workers", self.count());
+            return Err(Usage(few).into());
         }
-        Err(NoPort(self.clone()).into())
+        let own = wanted.services.get(name).map_or(0, |service| service.instances.len());
+        let missing = workers.saturating_sub(own);
+        let free = self.all_free(wanted, listen).take(missing).collect::<anyhow::Result<Vec<_>>>()?.len();
+        match free {
+            0 if missing > 0 => Err(NoPort(self.clone()).into()),
+            _ if free < missing => Err(FewPorts { range: self.clone(), free, missing }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn all_free(&self, wanted: &Wanted, listen: &[Listen]) -> impl Iterator<Item = anyhow::Result<u16>> {
+        let instances = wanted.services.values().flat_map(|service| &service.instances);
+        let mut taken = wanted.kept_ports();
+        taken.extend(listen.iter().map(|listen| listen.port));
+        taken.extend(instances.map(|instance| instance.spec.port));
+        let datagrams = listen.iter().any(|listen| listen.protocol == Protocol::Udp);
+        self.0.clone().filter(move |port| !taken.contains(port)).filter_map(move |port| {
+            is_free(port, datagrams).map(|free| free.then_some(port)).map_err(Into::into).transpose()
+        })
     }
 }
 
@@ -66,6 +96,15 @@ impl PortRange {
 #[derive(Debug, thiserror::Error)]
 #[error("no port of {0} is free for an instance")]
 pub struct NoPort(PortRange);
+
+/// Too many of them are.
+#[derive(Debug, thiserror::Error)]
+#[error("only {free} ports of {range} are free, for {missing} instances")]
+pub struct FewPorts {
+    range: PortRange,
+    free: usize,
+    missing: usize,
+}
 
 /// Whether a program could bind it, on every address and without `SO_REUSEADDR`.
 fn is_free(port: u16, datagrams: bool) -> io::Result<bool> {
@@ -97,6 +136,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::PortRange;
+    use crate::error::exit_code;
     use crate::model::{Claim, ProcessId, Wanted};
 
     #[test]
@@ -113,6 +153,24 @@ mod tests {
         }
         assert_eq!("40400-40499".parse::<PortRange>().unwrap(), PortRange::default());
         assert_eq!("8001".parse::<PortRange>().unwrap().to_string(), "8001-8001");
+    }
+
+    #[test]
+    fn ports_that_are_too_few_are_told_before_any_is_taken() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let range: PortRange = port.to_string().parse().unwrap();
+        let (wanted, listen) = (Wanted::empty(None), ["80/tcp".parse().unwrap()]);
+        let room = |workers| {
+            let room = range.expect_room(&wanted, &"web".parse().unwrap(), &listen, workers);
+            room.map_err(|error| (exit_code(&error), error.to_string()))
+        };
+        let none = format!("no port of {port}-{port} is free for an instance");
+        assert_eq!(room(1), Err((1, none)));
+        drop(held);
+        assert_eq!(room(1), Ok(()));
+        let few = format!("{port}-{port} has 1 ports, too few for 2 workers");
+        assert_eq!(room(2), Err((2, few)));
     }
 
     #[test]

@@ -12,14 +12,15 @@ use std::{
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use tokio::{
-    process::{Child, Command},
+    process::Command,
     signal::unix::{self, SignalKind},
     sync::Notify,
     task::{JoinSet, LocalSet},
+    time::sleep,
 };
 
 use super::{
-    Patience, Pool,
+    Patience, Pool, Program,
     launch::{Launch, code},
     notify, see_off,
 };
@@ -27,10 +28,13 @@ use crate::{
     error::{NotAttached, one_line},
     model::ProcessId,
     sys::{
-        pidfd::{Pidfd, send},
+        pidfd::{lives, send},
         systemd,
     },
 };
+
+/// What did not work is tried again so often.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is run, and how it is replaced.
 #[derive(Debug)]
@@ -48,6 +52,10 @@ pub struct Run {
 /// Runs until the program has ended, and returns its exit code.
 pub async fn run(run: Run) -> anyhow::Result<u8> {
     let mut signals = Signals::listen().context("wait for signals")?;
+    let state = run.pool.host.state_path();
+    if let (Some(folder), Some(name)) = (state.parent(), state.file_stem()) {
+        notify::sweep(folder, &format!("{}.", name.to_string_lossy()));
+    }
     let runner = Runner {
         run: run.into(),
         leavers: Vec::new(),
@@ -106,9 +114,8 @@ enum Next {
 
 /// The generation that gets new connections.
 struct Current {
-    child: Child,
+    program: Program,
     process: ProcessId,
-    pidfd: Pidfd,
     /// Passes on what it says of itself.
     _heard: JoinSet<()>,
 }
@@ -122,7 +129,7 @@ impl Runner {
         self.serving(&current);
         let ended = loop {
             let signal = tokio::select! {
-                ended = current.child.wait() => break ended.context("wait for the program")?,
+                ended = current.program.ended() => break ended.context("wait for the program")?,
                 signal = signals.next(), if !self.again => signal,
                 () = ready(()), if self.again => Signal::HUP,
             };
@@ -134,12 +141,11 @@ impl Runner {
             systemd::reloading();
             match self.next(signals, Some(&mut current)).await {
                 Ok(Next::Serves(next)) => {
-                    let Current { child, process, .. } = std::mem::replace(&mut current, *next);
-                    self.see_off(process, Some(child));
+                    let Current { program, process, .. } = std::mem::replace(&mut current, *next);
+                    self.see_off(process, Some(program));
                 }
                 Ok(Next::Ended(_)) => {}
-                // Its number is there as long as it has not ended.
-                Err(error) if current.child.id().is_some() => {
+                Err(error) if !current.program.is_over() => {
                     self.say(&format!("{}: the one before it serves on", one_line(&error)));
                 }
                 Err(error) => self.say(&one_line(&error)),
@@ -147,8 +153,7 @@ impl Runner {
             self.serving(&current);
         };
         systemd::stopping();
-        current.pidfd.kill_group();
-        self.run.pool.exit(&[current.process])?;
+        self.take_out(current.process);
         loop {
             tokio::select! {
                 one = self.leaving.join_next() => if one.is_none() { return Ok(code(ended)) },
@@ -169,8 +174,8 @@ impl Runner {
         let name = pool.name();
         let spec = pool.claim()?;
         let begin = || {
-            let notify =
-                systemd::listens().then(|| notify::Notify::bind(&self.notify_path(spec.port))).transpose()?;
+            let listens = launch.notify_ready || systemd::listens();
+            let notify = listens.then(|| notify::Notify::bind(&self.notify_path(spec.port))).transpose()?;
             let told = |command: &mut Command| {
                 if let Some(notify) = &notify {
                     command.env("NOTIFY_SOCKET", notify.path()).env_remove("WATCHDOG_PID");
@@ -180,13 +185,13 @@ impl Runner {
         };
         let begun: anyhow::Result<_> = begin();
         let (mut started, notify) = begun.inspect_err(|_| drop(pool.give_back(&spec)))?;
-        let mut heard = JoinSet::new();
+        let (mut heard, said) = (JoinSet::new(), Rc::new(Notify::new()));
         if let Some(notify) = notify {
-            heard.spawn_local(hear(notify));
+            heard.spawn_local(hear(notify, Rc::clone(&said)));
         }
         loop {
             tokio::select! {
-                ready = launch.ready(&mut started) => match ready {
+                ready = launch.ready(&mut started, &said) => match ready {
                     Ok(()) => break,
                     Err(why) => {
                         started.end(patience.kill_after).await;
@@ -196,9 +201,7 @@ impl Runner {
                     }
                 },
                 ended = ended(&mut current) => {
-                    if let Some(gone) = current.take() {
-                        gone.pidfd.kill_group();
-                    }
+                    current = None;
                     // Whoever sees it off tries again.
                     if let Err(error) = pool.exit(&[ended]) {
                         self.say(&format!("process {ended} is still an instance: {}", one_line(&error)));
@@ -218,14 +221,9 @@ impl Runner {
                 }
             }
         }
-        let entered = Pidfd::of(started.process).map_err(Into::into).and_then(|opened| {
-            let pidfd = opened.context("the program has ended")?;
-            Ok((pidfd, pool.enter(&spec, started.process, None, None)?))
-        });
-        let (pidfd, (done, before)) = match entered {
+        let (done, before) = match pool.enter(&spec, started.process, None, None) {
             Ok(entered) => entered,
             Err(error) => {
-                let error: anyhow::Error = error;
                 started.end(patience.kill_after).await;
                 pool.give_back(&spec)?;
                 return Err(error);
@@ -239,7 +237,7 @@ impl Runner {
                 self.see_off(other, None);
             }
         }
-        let current = Current { child: started.child, process: started.process, pidfd, _heard: heard };
+        let current = Current { program: started.program, process: started.process, _heard: heard };
         Ok(Next::Serves(current.into()))
     }
 
@@ -249,7 +247,7 @@ impl Runner {
     }
 
     /// Sees to the end of one that gets no new connections.
-    fn see_off(&mut self, process: ProcessId, child: Option<Child>) {
+    fn see_off(&mut self, process: ProcessId, program: Option<Program>) {
         self.leavers.push(process);
         let (run, hurry) = (Rc::clone(&self.run), Rc::clone(&self.hurry));
         self.leaving.spawn_local(async move {
@@ -259,13 +257,22 @@ impl Runner {
                 () = hurry.notified() => see_off(&run.pool, process, now).await,
             };
             if let Err(error) = seen_off {
-                (run.say)(&format!("process {process} was not ended: {}", one_line(&error)));
+                (run.say)(&format!("process {process} was not seen off: {}", one_line(&error)));
+                if !lives(process) {
+                    take_out(&run, &hurry, process).await;
+                }
             }
-            if let Some(mut child) = child {
+            if let Some(mut program) = program {
                 // It is reaped.
-                let _status = child.wait().await;
+                let _status = program.ended().await;
             }
         });
+    }
+
+    /// It has ended: nobody is to be led to it.
+    fn take_out(&mut self, process: ProcessId) {
+        let (run, hurry) = (Rc::clone(&self.run), Rc::clone(&self.hurry));
+        self.leaving.spawn_local(async move { take_out(&run, &hurry, process).await });
     }
 
     /// Sends a signal to the program. After one that ends it, connections of those before it are not waited for.
@@ -287,9 +294,24 @@ impl Runner {
     }
 }
 
+/// Takes a process that has ended out of its service. Where that does not work, as while somebody else changes rules, it
+/// is tried again, until there is a hurry: then the next command of the name does it.
+async fn take_out(run: &Run, hurry: &Notify, process: ProcessId) {
+    while let Err(error) = run.pool.exit(&[process]) {
+        (run.say)(&format!("process {process} is still an instance: {}", one_line(&error)));
+        tokio::select! {
+            () = sleep(AGAIN) => {}
+            () = hurry.notified() => return,
+        }
+    }
+}
+
 /// Passes on to systemd how a program is. That it is ready, systemd is told when it has its first connections to come.
-async fn hear(mut notify: notify::Notify) {
+async fn hear(mut notify: notify::Notify, ready: Rc<Notify>) {
     while let Ok(said) = notify.hear().await {
+        if said.ready {
+            ready.notify_one();
+        }
         if let Some(status) = &said.status {
             systemd::status(status);
         }
@@ -309,7 +331,7 @@ async fn ended(current: &mut Option<&mut Current>) -> ProcessId {
     match current {
         None => pending().await,
         Some(current) => {
-            let _status = current.child.wait().await;
+            let _status = current.program.ended().await;
             current.process
         }
     }

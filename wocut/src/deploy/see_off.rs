@@ -41,7 +41,8 @@ pub async fn see_off(pool: &Pool, process: ProcessId, patience: Patience) -> any
             send(process, Signal::KILL)?;
             pidfd.ended().await?;
         }
-        pidfd.kill_group();
+        // It may have left nobody.
+        let _gone = pidfd.kill_group();
     }
     pool.exit(&[process]).map(drop)
 }

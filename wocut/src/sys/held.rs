@@ -11,11 +11,11 @@ use anyhow::{Context as _, anyhow};
 use rustix::{
     io::{Errno, close, read, write},
     pipe::{PipeFlags, pipe_with},
-    process::getpid,
+    process::{Resource, Rlimit, getpid, setrlimit},
 };
 use tokio::process::{Child, Command};
 
-use super::pidfd::identify;
+use super::{descriptors, pidfd::identify};
 use crate::model::ProcessId;
 
 /// Starts a command whose program begins when `note` has returned, and never if that fails, or if this process is killed
@@ -27,8 +27,14 @@ pub fn spawn(
     let pipe = || pipe_with(PipeFlags::CLOEXEC).context("make a pipe");
     let ((told, tell), (wait, go)) = (pipe()?, pipe()?);
     let child = Held { tell: tell.as_raw_fd(), wait: wait.as_raw_fd(), go: go.as_raw_fd() };
-    // SAFETY: it allocates nothing and takes no lock: it makes four system calls on descriptors that are open there.
-    unsafe { command.pre_exec(move || child.wait()) };
+    let limit = descriptors::given();
+    let begin = move || {
+        child.wait()?;
+        let set = |limit: &Rlimit| setrlimit(Resource::Nofile, limit.clone());
+        Ok(limit.as_ref().map_or(Ok(()), set)?)
+    };
+    // SAFETY: it allocates nothing and takes no lock: it makes system calls, four of them on descriptors that are open there.
+    unsafe { command.pre_exec(begin) };
     let (spawned, noted) = thread::scope(|scope| {
         let noting = || let_go(told.into(), go, note);
         let noted = thread::Builder::new().spawn_scoped(scope, noting).context("start a thread")?;

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open, pidfd_send_signal},
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -45,7 +45,35 @@ pub fn send(process: ProcessId, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Kills that process, if its number is its own still, and all that is in the process group that it leads.
+pub fn kill_with_group(process: ProcessId) -> io::Result<()> {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    let killed = pidfd_open(pid, PidfdFlags::empty()).and_then(|opened| {
+        // From here on the number is its own. One that has ended leads its group until it is waited for.
+        if identify(process.pid) != Some(process) {
+            return Ok(());
+        }
+        if kill_group(&opened).is_err() && getpgid(Some(pid)) == Ok(pid) {
+            kill_process_group(pid, Signal::KILL)?;
+        }
+        pidfd_send_signal(opened, Signal::KILL)
+    });
+    match killed {
+        Err(Errno::SRCH) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn kill_group(process: &OwnedFd) -> io::Result<()> {
+    const PROCESS_GROUP: libc::c_uint = 1 << 2;
+    let (number, nothing) = (libc::SYS_pidfd_send_signal, std::ptr::null::<libc::siginfo_t>());
+    // SAFETY: it reads and writes no memory. As long as the descriptor is open, the group is no other one's.
+    let sent = unsafe { libc::syscall(number, process.as_raw_fd(), libc::SIGKILL, nothing, PROCESS_GROUP) };
+    if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A process whose end can be waited for without reaping it.
+#[derive(Debug)]
 pub struct Pidfd(AsyncFd<OwnedFd>);
 
 impl Pidfd {
@@ -68,15 +96,10 @@ impl Pidfd {
         }
     }
 
-    /// Kills what is left in the process group that it leads or led, if it does (Linux 6.9): a shell that is ended may
-    /// leave what it started.
-    pub fn kill_group(&self) {
-        const PROCESS_GROUP: libc::c_uint = 1 << 2;
-        let (number, nothing) = (libc::SYS_pidfd_send_signal, std::ptr::null::<libc::siginfo_t>());
-        // SAFETY: it reads and writes no memory. As long as the descriptor is open, the group is no other one's.
-        unsafe {
-            libc::syscall(number, self.0.get_ref().as_raw_fd(), libc::SIGKILL, nothing, PROCESS_GROUP);
-        }
+    /// Kills what is left in the process group that it leads or led, if it does: a shell that is ended may leave what it
+    /// started. Fails before Linux 6.9, and where nobody is left.
+    pub fn kill_group(&self) -> io::Result<()> {
+        kill_group(self.0.get_ref())
     }
 
     /// Waits until the process has ended.
@@ -87,29 +110,32 @@ impl Pidfd {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{
+        io::Read as _,
+        os::unix::process::CommandExt as _,
+        process::{Command, Stdio},
+    };
 
     use rustix::process::{Pid, Signal};
 
-    use super::{Pidfd, ProcessId, identify, lives, send};
+    use super::{Pidfd, ProcessId, identify, kill_with_group, lives, send};
 
-    #[tokio::test]
-    async fn what_a_shell_leaves_goes_with_its_group() {
-        use std::{io::Read as _, os::unix::process::CommandExt as _, process::Stdio};
+    #[test]
+    fn what_a_shell_has_started_goes_with_it() {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "sleep 60 & echo; wait"]).stdout(Stdio::piped()).process_group(0);
         let mut shell = command.spawn().unwrap();
         let mut output = shell.stdout.take().unwrap();
-        let pidfd = Pidfd::of(identify(shell.id()).unwrap()).unwrap().unwrap();
+        let process = identify(shell.id()).unwrap();
         output.read_exact(&mut [0]).unwrap();
-        shell.kill().unwrap();
+        let earlier = ProcessId { started: process.started - 1, ..process };
+        kill_with_group(earlier).unwrap();
+        assert!(lives(process));
+        kill_with_group(process).unwrap();
+        // It ends when nobody has the other end of the pipe any more.
+        assert_eq!(output.read(&mut [0]).unwrap(), 0);
         shell.wait().unwrap();
-        pidfd.ended().await.unwrap();
-        pidfd.kill_group();
-        if aya::util::KernelVersion::current().unwrap() >= aya::util::KernelVersion::new(6, 9, 0) {
-            // It ends when nobody has the other end of the pipe any more.
-            assert_eq!(output.read(&mut [0]).unwrap(), 0);
-        }
+        kill_with_group(process).unwrap();
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, time::Instant};
 
-use super::{Action, Cause, Due, Machine, News, Phase, Reload, Stage, Worker, WorkerId, place};
+use super::{Action, Cause, Due, Machine, News, Phase, Reload, Slot, Stage, Worker, WorkerId, place};
 
 impl Machine {
     /// Begins whatever can begin, and ends what has come to its end.
@@ -11,12 +11,12 @@ impl Machine {
             self.relieve();
             self.isolate(now);
             self.fill(now);
-            self.shed(now);
-            while self.conclude() {
-                self.fill(now);
-            }
-            if self.slots.iter().all(|slot| slot.given_up && slot.holder.is_none()) {
+            self.shed();
+            // Where nobody is left who could serve, nothing is done that could be told.
+            if self.slots.iter().all(Slot::is_lost) {
                 self.stop(now, true);
+            } else {
+                self.settle(now);
             }
         }
         if let Phase::Stopping { gave_up } = self.phase
@@ -24,6 +24,12 @@ impl Machine {
         {
             self.phase = Phase::Finished;
             self.actions.push_back(Action::Finished { gave_up });
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        while self.conclude() {
+            self.fill(now);
         }
     }
 
@@ -60,7 +66,7 @@ impl Machine {
             if serving < 2 || !self.grant(now, id) {
                 return;
             }
-            self.drain(now, id);
+            self.drain(id);
             serving -= 1;
         }
     }
@@ -115,8 +121,8 @@ impl Machine {
     }
 
     /// Drains those that are too many, the highest index first, as long as enough are left.
-    fn shed(&mut self, now: Instant) {
-        let missing = self.slots.iter().filter(|slot| slot.given_up && slot.holder.is_none()).count();
+    fn shed(&mut self) {
+        let missing = self.slots.iter().filter(|slot| slot.is_lost()).count();
         let enough = (self.slots.len() - missing).max(1);
         let mut surplus: Vec<(u32, WorkerId)> = (self.workers.iter())
             .filter(|(id, worker)| worker.is_serving() && !self.holds(**id, worker))
@@ -125,7 +131,7 @@ impl Machine {
         surplus.sort_unstable();
         let too_many = self.serving().saturating_sub(enough);
         for (_, id) in surplus.into_iter().rev().take(too_many) {
-            self.drain(now, id);
+            self.drain(id);
         }
     }
 
@@ -135,11 +141,13 @@ impl Machine {
 
     /// Says what is done. True: a reload has begun that waited for that.
     fn conclude(&mut self) -> bool {
-        let holder = |slot: &super::Slot| slot.holder.and_then(|holder| self.workers.get(&holder));
+        let holder = |slot: &Slot| slot.holder.and_then(|holder| self.workers.get(&holder));
         let settled = self.slots.iter().all(|slot| slot.holder.is_some() || slot.given_up);
         let serving = self.slots.iter().filter(|slot| slot.holder.is_some()).count();
         let is_new = |worker: &Worker| worker.generation == self.generation;
-        let renewed = self.slots.iter().all(|slot| slot.coming.is_none() && holder(slot).is_some_and(is_new));
+        // An index that is given up has nobody to replace.
+        let is_renewed = |slot: &Slot| slot.coming.is_none() && holder(slot).is_none_or(is_new);
+        let renewed = settled && self.slots.iter().all(is_renewed);
         if self.scaling && settled && self.serving() == serving {
             self.scaling = false;
             self.tell(News::Scaled { serving, wanted: self.wanted() });

@@ -49,6 +49,8 @@ pub enum Event {
     },
     /// What workers use now, in bytes.
     Memory(Vec<(WorkerId, u64)>),
+    /// A worker gets no new connections any more, as [`Action::Drain`] wanted it.
+    Drained(WorkerId),
     /// The last connection of a retired worker is gone.
     NoConnections(WorkerId),
     /// A worker did not say in time that it is alive.
@@ -82,7 +84,7 @@ pub enum Action {
         /// The old one, which is retired.
         instead_of: Option<WorkerId>,
     },
-    /// Give a worker no new connections, and tell when its last one is gone.
+    /// Give a worker no new connections, tell when that is so, and when its last one is gone.
     Drain(WorkerId),
     /// It is retired: let others have the CPU first.
     Renice(WorkerId),

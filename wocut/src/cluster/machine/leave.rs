@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Machine, Phase, Stage, WorkerId, place};
+use super::{Action, Machine, Phase, Stage, Worker, WorkerId, place};
 
 impl Machine {
     /// Does what is due by now.
@@ -34,20 +34,29 @@ impl Machine {
     }
 
     /// Takes it out of the set and sees it off.
-    pub(super) fn drain(&mut self, now: Instant, id: WorkerId) {
+    pub(super) fn drain(&mut self, id: WorkerId) {
         self.actions.push_back(Action::Drain(id));
-        self.retire(now, id);
+        self.retire(id);
     }
 
-    /// Sees one off that gets no new connections any more.
-    pub(super) fn retire(&mut self, now: Instant, id: WorkerId) {
-        self.leave(now, id);
+    /// It gets no new connections from here on: its time runs.
+    pub(super) fn drained(&mut self, now: Instant, id: WorkerId) {
+        let until = now + self.rules.retire_timeout;
+        if let Some(Worker { stage: Stage::Draining { until: none @ None }, .. }) = self.workers.get_mut(&id)
+        {
+            *none = Some(until);
+        }
+    }
+
+    /// Sees one off that is to get no new connections any more.
+    pub(super) fn retire(&mut self, id: WorkerId) {
+        self.leave(id);
         self.actions.push_back(Action::Renice(id));
     }
 
-    fn leave(&mut self, now: Instant, id: WorkerId) {
+    fn leave(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.stage = Stage::Draining { until: now + self.rules.retire_timeout };
+        worker.stage = Stage::Draining { until: None };
         worker.due = None;
         let index = worker.index;
         self.vacate(index, id);
@@ -98,7 +107,7 @@ impl Machine {
                 Stage::Draining { .. } if again => self.terminate(now, id),
                 Stage::Serving { .. } => {
                     self.actions.push_back(Action::Drain(id));
-                    self.leave(now, id);
+                    self.leave(id);
                 }
                 Stage::Draining { .. } | Stage::Terminated { .. } | Stage::Killed => {}
             }

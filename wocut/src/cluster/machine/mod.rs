@@ -146,14 +146,15 @@ impl Machine {
         self.elapse(now);
         match event {
             Event::Adopted { id, index, generation, serves } => {
-                self.adopt(now, id, index, generation, serves);
+                self.adopt(id, index, generation, serves);
             }
             Event::Start if self.phase == Phase::Adopting => self.start(),
             Event::Ready(id) => self.ready(now, id),
             Event::NotReady { id, why } => self.not_ready(now, id, &why),
             Event::Exited { id, why } => self.exited(now, id, &why),
             Event::Memory(used) => self.measured(used),
-            Event::NoConnections(id) if self.is_draining(id) => self.terminate(now, id),
+            Event::Drained(id) => self.drained(now, id),
+            Event::NoConnections(id) if self.is_drained(id) => self.terminate(now, id),
             Event::WatchdogMissed(id) => self.due(id, Cause::Watchdog),
             Event::Reload if self.phase == Phase::Running => match self.reload {
                 Reload::None => self.begin_reload(),
@@ -167,7 +168,7 @@ impl Machine {
         self.advance(now);
     }
 
-    fn adopt(&mut self, now: Instant, id: WorkerId, index: u32, generation: u64, serves: bool) {
+    fn adopt(&mut self, id: WorkerId, index: u32, generation: u64, serves: bool) {
         if self.phase != Phase::Adopting || self.workers.contains_key(&id) {
             return;
         }
@@ -176,7 +177,7 @@ impl Machine {
         let stage = Stage::Serving { steady_at: None };
         self.workers.insert(id, Worker::new(index, generation, stage));
         if !serves {
-            self.drain(now, id);
+            self.drain(id);
         } else if let Some(slot) = self.slots.get_mut(place(index)) {
             slot.holder.get_or_insert(id);
         }
@@ -204,7 +205,8 @@ impl Machine {
         let instead_of = slot.holder.replace(id);
         self.actions.push_back(Action::Serve { id, instead_of });
         if let Some(old) = instead_of {
-            self.retire(now, old);
+            self.retire(old);
+            self.drained(now, old);
         }
     }
 
@@ -337,8 +339,8 @@ impl Machine {
         place.is_some_and(|place| place.take().is_some())
     }
 
-    fn is_draining(&self, id: WorkerId) -> bool {
-        self.workers.get(&id).is_some_and(|worker| matches!(worker.stage, Stage::Draining { .. }))
+    fn is_drained(&self, id: WorkerId) -> bool {
+        self.workers.get(&id).is_some_and(|worker| matches!(worker.stage, Stage::Draining { until: Some(_) }))
     }
 
     fn tell(&mut self, news: News) {

@@ -31,8 +31,8 @@ pub enum Stage {
     },
     /// It goes on with the connections that it has.
     Draining {
-        /// No longer than this.
-        until: Instant,
+        /// No longer than this. None: it could not be drained yet, and clients may still come to it.
+        until: Option<Instant>,
     },
     /// It got SIGTERM.
     Terminated {
@@ -75,7 +75,7 @@ impl Worker {
         match self.stage {
             Stage::Starting | Stage::Killed => None,
             Stage::Serving { steady_at } => steady_at,
-            Stage::Draining { until } => Some(until),
+            Stage::Draining { until } => until,
             Stage::Terminated { kill_at } => Some(kill_at),
         }
     }
@@ -109,6 +109,11 @@ impl Slot {
     /// Whatever failed before does not count any more.
     pub(super) fn forgive(&mut self) {
         (self.failures, self.given_up, self.not_before) = (0, false, None);
+    }
+
+    /// Whether nobody serves there, and nobody will.
+    pub(super) fn is_lost(&self) -> bool {
+        self.given_up && self.holder.is_none()
     }
 
     /// Whether somebody may be started now.

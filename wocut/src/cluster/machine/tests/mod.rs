@@ -18,12 +18,14 @@ struct Cluster {
     machine: Machine,
     now: Instant,
     news: Vec<String>,
+    /// Nobody can be drained.
+    held: bool,
 }
 
 impl Cluster {
     fn new(rules: Rules, workers: u32) -> Self {
         let workers = NonZeroU32::new(workers).unwrap();
-        Self { machine: Machine::new(rules, workers), now: Instant::now(), news: Vec::new() }
+        Self { machine: Machine::new(rules, workers), now: Instant::now(), news: Vec::new(), held: false }
     }
 
     /// One whose workers 1 to N serve, and have for a while.
@@ -101,7 +103,12 @@ impl Cluster {
                 Action::Spawn { id, index, .. } => wanted.push(format!("spawn {id}@{index}")),
                 Action::Serve { id, instead_of: None } => wanted.push(format!("serve {id}")),
                 Action::Serve { id, instead_of: Some(old) } => wanted.push(format!("serve {id} for {old}")),
-                Action::Drain(id) => wanted.push(format!("drain {id}")),
+                Action::Drain(id) => {
+                    wanted.push(format!("drain {id}"));
+                    if !self.held {
+                        self.machine.handle(self.now, Event::Drained(id));
+                    }
+                }
                 Action::Renice(id) => wanted.push(format!("renice {id}")),
                 Action::Terminate(id) => wanted.push(format!("term {id}")),
                 Action::Kill(id) => wanted.push(format!("kill {id}")),

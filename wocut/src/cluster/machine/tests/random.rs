@@ -20,6 +20,7 @@ enum Chance {
     Memory(usize, u64),
     NoConnections(usize),
     WatchdogMissed(usize),
+    Drained(usize),
     Reload,
     Scale(u32),
     KillRetired,
@@ -35,6 +36,7 @@ fn chance() -> impl Strategy<Value = Chance> {
         4 => (any::<usize>(), 0..200u64).prop_map(|(which, used)| Chance::Memory(which, used)),
         4 => any::<usize>().prop_map(Chance::NoConnections),
         2 => any::<usize>().prop_map(Chance::WatchdogMissed),
+        4 => any::<usize>().prop_map(Chance::Drained),
         2 => Just(Chance::Reload),
         2 => (1..8u32).prop_map(Chance::Scale),
         1 => Just(Chance::KillRetired),
@@ -48,6 +50,8 @@ struct World {
     starting: BTreeSet<WorkerId>,
     serving: BTreeSet<WorkerId>,
     draining: BTreeSet<WorkerId>,
+    /// Those of them who may still get new connections.
+    undrained: BTreeSet<WorkerId>,
     told_to_go: BTreeSet<WorkerId>,
     forgotten: BTreeSet<WorkerId>,
     indices: BTreeMap<WorkerId, u32>,
@@ -76,10 +80,13 @@ impl World {
                     assert_eq!(self.indices[&id], self.indices[&old]);
                 }
             }
-            Action::Drain(id) => assert!(self.serving.remove(&id) && self.draining.insert(id)),
+            Action::Drain(id) => {
+                assert!(self.serving.remove(&id) && self.draining.insert(id) && self.undrained.insert(id));
+            }
             Action::Renice(id) => assert!(self.draining.contains(&id)),
             Action::Terminate(id) => {
                 assert!(self.starting.remove(&id) || self.draining.remove(&id), "{id} is not drained");
+                assert!(!self.undrained.contains(&id), "{id} may get new connections");
                 self.told_to_go.insert(id);
             }
             Action::Kill(id) => {
@@ -109,7 +116,8 @@ impl World {
             }
             Chance::Exited(which) => {
                 let id = nth(self.alive(), which)?;
-                for set in [&mut self.starting, &mut self.serving, &mut self.draining, &mut self.told_to_go] {
+                let draining = [&mut self.draining, &mut self.undrained, &mut self.told_to_go];
+                for set in [&mut self.starting, &mut self.serving].into_iter().chain(draining) {
                     set.remove(&id);
                 }
                 Event::Exited { id, why: String::new() }
@@ -117,6 +125,11 @@ impl World {
             Chance::Memory(which, used) => Event::Memory(vec![(nth(self.alive(), which)?, used)]),
             Chance::NoConnections(which) => Event::NoConnections(nth(self.alive(), which)?),
             Chance::WatchdogMissed(which) => Event::WatchdogMissed(nth(self.alive(), which)?),
+            Chance::Drained(which) => {
+                let id = nth(all(&self.undrained), which)?;
+                self.undrained.remove(&id);
+                Event::Drained(id)
+            }
             Chance::Reload => Event::Reload,
             Chance::Scale(workers) => Event::Scale(NonZeroU32::new(workers)?),
             Chance::KillRetired => Event::KillRetired,

@@ -81,6 +81,21 @@ fn old_worker_that_dies_during_a_reload_does_not_stop_it() {
 }
 
 #[test]
+fn reload_ends_without_an_index_that_is_given_up_meanwhile() {
+    let mut cluster = Cluster::new(Rules { give_up: 1, ..Rules::default() }, 2);
+    cluster.tell(Event::Start);
+    cluster.ready(1);
+    cluster.ready(2);
+    cluster.news();
+    assert_eq!(cluster.tell(Event::Reload), "spawn 3@0");
+    assert_eq!(cluster.exited(2), "forget 2");
+    assert!(cluster.machine.has_given_up(1));
+    assert_eq!(cluster.ready(3), "serve 3 for 1, renice 1");
+    assert!(cluster.news().ends_with("all workers are of generation 2"));
+    assert!(!cluster.machine.is_reloading());
+}
+
+#[test]
 fn old_worker_that_dies_while_its_replacement_comes_up_is_not_started_twice() {
     let mut cluster = Cluster::steady(Rules::default(), 1);
     cluster.tell(Event::Reload);

@@ -92,6 +92,16 @@ fn it_ends_with_an_error_when_every_index_is_given_up() {
 }
 
 #[test]
+fn nobody_is_told_that_workers_serve_when_the_last_index_is_given_up() {
+    let mut cluster = Cluster::new(Rules { give_up: 1, ..Rules::default() }, 2);
+    cluster.tell(Event::Start);
+    cluster.exited(1);
+    cluster.news();
+    assert_eq!(cluster.exited(2), "forget 2, gave up");
+    assert_eq!(cluster.news(), "worker 1 failed too often, the last time: exit 1");
+}
+
+#[test]
 fn reload_tries_an_index_again_that_was_given_up() {
     let mut cluster = Cluster::new(Rules { give_up: 1, ..Rules::default() }, 2);
     cluster.tell(Event::Start);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Cluster, Event, Rules};
+use super::{Cluster, Event, Rules, WorkerId};
 
 #[test]
 fn more_workers_are_started_at_once() {
@@ -20,6 +20,18 @@ fn fewer_workers_are_those_with_the_lowest_indices() {
     assert_eq!(cluster.unconnected(3), "term 3");
     assert_eq!(cluster.exited(3), "forget 3");
     assert_eq!(cluster.after(Duration::from_mins(1)), "term 4");
+}
+
+#[test]
+fn time_of_a_worker_that_cannot_be_drained_runs_when_it_can() {
+    let mut cluster = Cluster::steady(Rules::default(), 2);
+    cluster.held = true;
+    assert_eq!(cluster.scale(1), "drain 2, renice 2");
+    assert_eq!(cluster.after(Duration::from_hours(1)), "");
+    assert_eq!((cluster.unconnected(2), cluster.machine.next_deadline()), Default::default());
+    assert_eq!(cluster.tell(Event::Drained(WorkerId(2))), "");
+    assert_eq!(cluster.after(Duration::from_millis(59_999)), "");
+    assert_eq!(cluster.after(Duration::from_millis(1)), "term 2");
 }
 
 #[test]
