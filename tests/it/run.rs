@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use wocut_tests::commands::Commands;
@@ -12,7 +12,7 @@ use wocut_tests::daemon::Daemon;
 use wocut_tests::emulated::times;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
-use wocut_tests::host::Host;
+use wocut_tests::host::{Host, words};
 use wocut_tests::lan::Family;
 use wocut_tests::must::{Must as _, check};
 use wocut_tests::need;
@@ -20,12 +20,14 @@ use wocut_tests::need::tool;
 use wocut_tests::processes::{only_processes, processes, signal};
 use wocut_tests::requests::{Ends, Name, Requests, ask};
 use wocut_tests::rules::saved_rules;
+use wocut_tests::tool::run;
 use wocut_tests::udp::{self, Flow};
 use wocut_tests::wait::wait_until;
 use wocut_tests::wrapper::Wrapper;
 
 const WEB: &str = "run web --listen 80/tcp";
 const CLIENTS: u16 = 500;
+const PATIENCE: Duration = Duration::from_secs(30);
 const SIGNALS: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2];
 
 /// Starts a command and waits until it is the one that takes the service's new connections: it and its port.
@@ -171,6 +173,33 @@ fn old_instance_has_the_time_its_connections_need(engine: Engine) {
     assert_eq!(begun.finish().must("have a request answered"), name);
     assert_eq!(old.end(), Some(0), "{}", old.log());
     wait_until("the old one is no instance", Duration::from_secs(5), || host.instances("web").len() == 1);
+}
+
+engines! { client_whose_handshake_loses_a_packet_gets_its_answer: ebpf nft }
+fn client_whose_handshake_loses_a_packet_gets_its_answer(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let commands = Commands::new();
+    let (mut old, _) = deploy(&host, WEB, &commands.python("v1"));
+    let lose = |verb: &str| {
+        let rule = format!("{verb} INPUT -p tcp --sport 80 --tcp-flags SYN,ACK SYN,ACK -j DROP");
+        run(host.lan.client.command("iptables").args(words(&rule)));
+    };
+    lose("-A");
+    thread::scope(|scope| {
+        let answer = scope.spawn(|| host.lan.client.run(|| Ends::near(&host.lan).get("/")));
+        wait_until("a handshake has begun", PATIENCE, || {
+            !run(host.lan.server.command("ss").args(["-tnH", "state", "syn-recv"])).is_empty()
+        });
+        let (_new, _) = deploy(&host, WEB, &commands.python("v2"));
+        let switched = Instant::now();
+        // The server says it again after a second, and after three.
+        wait_until("two seconds are over", PATIENCE, || switched.elapsed() > Duration::from_secs(2));
+        assert!(!old.has_ended(), "a handshake is under way");
+        lose("-D");
+        let answer = answer.join().must("join the client");
+        assert!(answer.as_ref().is_ok_and(|body| body.contains("v1")), "{answer:?}");
+    });
+    assert_eq!(old.end(), Some(0), "{}", old.log());
 }
 
 engines! { old_instance_that_does_not_end_is_killed_when_its_time_is_over: ebpf nft }

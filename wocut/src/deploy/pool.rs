@@ -1,6 +1,6 @@
 //! The service that processes come into and leave.
 
-use std::cell::Cell;
+use std::{cell::Cell, collections::BTreeSet, net::SocketAddr};
 
 use anyhow::{Context as _, bail};
 
@@ -13,7 +13,10 @@ use crate::{
     model::{Claim, Definition, EngineChoice, InstanceSpec, Name, ProcessId, Wanted},
     plan::{Change, Entrant, Entry, by_hand},
     propose::{self, Terms},
-    sys::pidfd::{identify, lives},
+    sys::{
+        connections,
+        pidfd::{identify, lives},
+    },
 };
 
 /// A service of processes, as it is to be.
@@ -156,6 +159,16 @@ impl Pool {
     /// Every process that is an instance of the service and has not ended.
     pub fn processes(&self) -> anyhow::Result<Vec<ProcessId>> {
         Ok(processes(&self.host.wanted()?, self.name()).0)
+    }
+
+    /// The clients that are at a handshake with the service, which may be with a process of it.
+    pub fn handshakes(&self, process: ProcessId) -> anyhow::Result<BTreeSet<SocketAddr>> {
+        let wanted = self.host.wanted()?;
+        let Some(service) = wanted.services.get(self.name()) else { return Ok(BTreeSet::new()) };
+        let listens = service.listen.iter().map(|listen| listen.port);
+        // On iptables it is at the instance's own port.
+        let own = service.instances.iter().filter(|instance| instance.process == Some(process));
+        connections::handshakes(&listens.chain(own.map(|instance| instance.spec.port)).collect())
     }
 
     /// How many connections a process has that came through the service.

@@ -16,8 +16,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// To look at every connection of a busy host takes a while: the pause after it is so many times as long.
 const SHARE: u32 = 10;
 
-/// A handshake is no connection yet, and would be lost with the listener that has it.
+/// A handshake is no connection yet, and would be lost with the listener that has it. One that loses no packet takes less.
 const HANDSHAKE: Duration = Duration::from_secs(1);
+/// Those of clients that wait longer: the kernel sends an answer that was lost again after 1 and after 3 seconds.
+const SLOW_HANDSHAKE: Duration = Duration::from_secs(4);
 
 /// How long a process may take to end.
 #[derive(Clone, Copy, Debug)]
@@ -49,13 +51,21 @@ pub async fn see_off(pool: &Pool, process: ProcessId, patience: Patience) -> any
 
 /// Returns when a process has no connections left, or at the end of its time.
 pub(crate) async fn left_alone(pool: &Pool, process: ProcessId, end: Instant) {
-    let handshakes = sleep(HANDSHAKE);
-    if timeout_at(end, handshakes).await.is_err() {
+    let begun = Instant::now();
+    // Those that come later are not for this process.
+    let handshakes = pool.handshakes(process).unwrap_or_default();
+    if timeout_at(end, sleep(HANDSHAKE)).await.is_err() {
         return;
     }
+    let are_done = || {
+        begun.elapsed() > SLOW_HANDSHAKE
+            || handshakes.is_empty()
+            || pool.handshakes(process).is_ok_and(|now| now.is_disjoint(&handshakes))
+    };
     while Instant::now() < end {
         let look = Instant::now();
-        if pool.open(process).is_ok_and(|open| open == 0) {
+        // In this order: what ends as a handshake is a connection then.
+        if are_done() && pool.open(process).is_ok_and(|open| open == 0) {
             return;
         }
         let pause = sleep(LOOK.max(look.elapsed() * SHARE));

@@ -1,6 +1,7 @@
 //! The open TCP connections of this network namespace, as the kernel's socket diagnostics list them, and their end.
 
 use std::{
+    collections::BTreeSet,
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr},
     os::fd::BorrowedFd,
@@ -58,6 +59,13 @@ pub fn open(map: Option<BorrowedFd<'_>>) -> anyhow::Result<Vec<Connection>> {
     // Once its process has closed it, a connection in FIN_WAIT2 is no more than a timer, as in TIME_WAIT.
     let is_socket = |found: &&InetResponse| found.header.timer != Some(Timer::TimeWait);
     Ok(found.iter().filter(is_socket).map(connection).collect())
+}
+
+/// The clients that are in the middle of a handshake on one of these ports.
+pub fn handshakes(ports: &BTreeSet<u16>) -> anyhow::Result<BTreeSet<SocketAddr>> {
+    let found = sock_diag::list(&StateFlags::SYN_RECV, None).context("list handshakes")?;
+    let all = found.iter().map(connection);
+    Ok(all.filter(|found| ports.contains(&found.local.port())).map(|found| found.peer).collect())
 }
 
 fn connection(response: &InetResponse) -> Connection {
