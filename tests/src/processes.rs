@@ -47,6 +47,11 @@ pub fn signal(id: u32, signal: Signal) {
     kill_process(pid(id).must("name a process"), signal).must("send a signal");
 }
 
+/// Sends a process a signal. False: there is none.
+pub fn signal_if_there(id: u32, signal: Signal) -> bool {
+    pid(id).is_some_and(|pid| kill_process(pid, signal).is_ok())
+}
+
 /// Ends every process of a namespace.
 pub(crate) fn end_all(netns: &Netns) {
     for _ in 0..LOOKS {
