@@ -11,7 +11,7 @@ use rustix::process::setpriority_process;
 use wocut::host::Host as ThisHost;
 use wocut::model::{Admin, Name, Weight};
 use wocut::plan::{Change, shares};
-use wocut_common::{Current, SLOTS, Table, maps};
+use wocut_common::{Current, SLOTS, Table, TableId, maps};
 use wocut_tests::daemon::Daemon;
 use wocut_tests::emulated::times;
 use wocut_tests::engine::Engine;
@@ -72,7 +72,7 @@ fn read_tables(pins: &Path, stop: &AtomicBool) -> u32 {
     let data = MapData::from_pin(pins.join(maps::CURRENT)).must("open the pinned map");
     let current: Array<MapData, Current> =
         Map::from_map_data(data).must("know the map").try_into().must("know the map's type");
-    let current = || current.get(&0, 0).must("read which table is current");
+    let current = || current.get(&0, 0).must("read which table is current").table;
     let mut read = 0;
     while !stop.load(Ordering::Relaxed) {
         let before = current();
@@ -87,8 +87,8 @@ fn read_tables(pins: &Path, stop: &AtomicBool) -> u32 {
     read
 }
 
-fn read_table(pins: &Path, current: Current) -> Option<Table> {
-    let data = MapData::from_pin(pins.join("tables").join(current.table().to_string())).ok()?;
+fn read_table(pins: &Path, current: TableId) -> Option<Table> {
+    let data = MapData::from_pin(pins.join("tables").join(current.index().to_string())).ok()?;
     let table: Array<MapData, Table> = Map::from_map_data(data).ok()?.try_into().ok()?;
     Some(table.get(&0, 0).must("read a slot table"))
 }
