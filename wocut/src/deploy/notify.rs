@@ -289,7 +289,9 @@ mod tests {
             drop(UnixDatagram::bind(path(name)).unwrap());
         }
         fs::rename(notify.path(), path("web.3.notify")).unwrap();
-        ["web.1.notify", "web.3.notify", "api.1.notify"].map(|name| age(&path(name)));
+        for name in ["web.1.notify", "web.3.notify", "api.1.notify"] {
+            age(&path(name));
+        }
         super::sweep(folder.path(), "web.");
         let left =
             ["web.1.notify", "web.2.notify", "web.3.notify", "api.1.notify"].map(|name| path(name).exists());
