@@ -280,7 +280,7 @@ mod tests {
         let (folder, notify, _worker) = socket();
         let path = |name: &str| folder.path().join(name);
         let age = |path: &std::path::Path| {
-            let earlier = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+            let earlier = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
             let times =
                 rustix::fs::Timestamps { last_access: spec(earlier), last_modification: spec(earlier) };
             rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();
