@@ -1,6 +1,6 @@
 //! `wocut cluster`: as many workers as are wanted, whatever becomes of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use wocut_tests::commands::Commands;
 use wocut_tests::crowd::Crowd;
+use wocut_tests::daemon::Daemon;
 use wocut_tests::emulated::limit;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
@@ -304,6 +305,45 @@ fn worker_that_leaks_is_replaced_and_no_request_is_lost(engine: Engine) {
     stop(&host, &mut master, &rules);
 }
 
+/// How nice a process is: `proc_pid_stat(5)`.
+fn niceness(id: u32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()
+}
+
+engines! { fattest_worker_is_replaced_before_all_use_too_much: ebpf nft }
+fn fattest_worker_is_replaced_before_all_use_too_much(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let arguments = "--policy sticky --total-memory 200M --retire-nice 7";
+    let mut master = start(&host, arguments, 2, &commands.python("v1"));
+    let load = Requests::remote(&host.lan, 16);
+    let begun = Ends::near(&host.lan).begin(&host.lan.client);
+    let (leaker, before) = (begun.name.id, serving(&host));
+    let leaks = ask(&host.lan.client, Ends::near(&host.lan), "/leak", 19);
+    assert!(leaks.iter().take(10).all(|name| name.id == leaker), "{leaks:?}");
+    let mut after = Vec::new();
+    wait_until("it is replaced", PATIENCE, || {
+        after = serving(&host);
+        after.len() == 2 && after.iter().all(|worker| worker.id != leaker)
+    });
+    assert!(
+        master.log().contains("all workers use too much memory, and it uses the most"),
+        "{}",
+        master.log()
+    );
+    let kept = before.iter().filter(|worker| after.contains(worker)).count();
+    assert_eq!(kept, 1, "{before:?} {after:?}");
+    wait_until("it is nice", PATIENCE, || niceness(leaker) == Some(7));
+    let name = begun.name.clone();
+    assert_eq!(begun.finish().must("have a request answered"), name);
+    load.go_on(200);
+    load.stop().no_failure();
+    wait_until("it ends", PATIENCE, || !processes(&host.lan.server).contains_key(&leaker));
+    stop(&host, &mut master, &rules);
+}
+
 engines! { worker_that_hangs_is_taken_out_by_its_watchdog: ebpf nft }
 fn worker_that_hangs_is_taken_out_by_its_watchdog(engine: Engine) {
     let stop_one = |_: &Host, workers: &[Worker]| {
@@ -363,19 +403,26 @@ fn worker_that_cannot_be_drained_serves_until_it_can(engine: Engine) {
     let host = Host::with_firewall(engine);
     let rules = saved_rules(&host);
     let commands = Commands::new();
-    let mut master = start(&host, "", 2, &commands.python("v1"));
+    let arguments = "--retire-timeout 500ms --watchdog 3s";
+    let mut master = start(&host, arguments, 2, &commands.python("v1 slow"));
+    let before = serving(&host);
     let load = Requests::remote(&host.lan, 8);
     // As somebody has it who changes rules, and takes longer than iptables waits.
     let lock = fs::File::create("/run/xtables.lock").must("open the lock of iptables");
     flock(&lock, FlockOperation::LockExclusive).must("take the lock of iptables");
     let scale = host.start("cluster scale 1 web");
-    wait_until("the master says so", PATIENCE, || master.log().contains("cannot drain workers"));
+    let failures = |log: &str| log.matches("cannot drain workers").count();
+    wait_until("the master says so, and again", PATIENCE, || failures(&master.log()) >= 2);
+    let live = processes(&host.lan.server);
+    assert!(before.iter().all(|worker| live.contains_key(&worker.id)), "{live:?}");
     load.go_on(200);
     drop(lock);
     assert_eq!(scale.wait(), Some(0));
     wait_until("one has ended", PATIENCE, || processes(&host.lan.server).len() == 2);
     load.go_on(200);
     load.stop().no_failure();
+    // It could not hear them while it waited for iptables.
+    assert!(!master.log().contains("watchdog"), "{}", master.log());
     stop(&host, &mut master, &rules);
 }
 
@@ -425,6 +472,87 @@ while True:
     host.wocut("cluster stop web").ok();
     assert_eq!(next.end(), Some(0), "{}", next.log());
     only_processes(&host.lan.server, &[]);
+}
+
+engines! { master_that_is_replaced_goes_and_no_request_is_lost: ebpf nft }
+fn master_that_is_replaced_goes_and_no_request_is_lost(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut first = start(&host, "", 3, &commands.python("v1"));
+    let before = serving(&host);
+    let load = Requests::remote(&host.lan, 32);
+    let arguments = "cluster web --listen 80/tcp --output inherit -n 3 --replace";
+    // One that could not start anybody leaves the first one where it is.
+    let mut absent = Wrapper::start(&host, arguments, &["/absent/server".to_owned()]);
+    assert_eq!(absent.end(), Some(1), "{}", absent.log());
+    assert_eq!(serving(&host), before);
+    let mut second = Wrapper::start(&host, arguments, &commands.python("v2"));
+    assert_eq!(first.end(), Some(0), "{}", first.log());
+    let after = serve_anew(&host, 3, &before);
+    only_processes(&host.lan.server, &[second.id(), after[0].id, after[1].id, after[2].id]);
+    load.go_on(200);
+    load.stop().no_failure();
+    assert!(who(&host, 50).iter().all(|name| name.version == "v2"));
+    stop(&host, &mut second, &rules);
+}
+
+/// Everything that wocut keeps and has changed, and who runs.
+fn kept(host: &Host) -> (String, String, bool, BTreeMap<u32, String>) {
+    let state = fs::read_to_string(host.lan.server.state()).unwrap_or_default();
+    (state, saved_rules(host), host.lan.server.pins().exists(), processes(&host.lan.server))
+}
+
+engines! { cluster_that_cannot_be_kept_is_refused_and_changes_nothing: ebpf nft }
+fn cluster_that_cannot_be_kept_is_refused_and_changes_nothing(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let commands = Commands::new();
+    let _daemons = Daemon::pythons(&host.lan.server, [8001, 40400, 40401]);
+    host.attach("api 81/tcp to 8001");
+    let before = kept(&host);
+    let server = commands.python("v1");
+    let text = commands.path().join("web.py").display().to_string();
+    let (absent, text, unnamed) = (["/absent/server".to_owned()], [text], ["absent-server".to_owned()]);
+    let cases: [(&str, &[String], i32, &str); 14] = [
+        ("web --listen 80/tcp -n 2", &absent, 1, "/absent/server"),
+        ("web --listen 80/tcp -n 2", &unnamed, 1, "absent-server"),
+        ("web --listen 80/tcp -n 2", &text, 1, "web.py"),
+        ("web --listen 80/tcp -n 2", &[], 2, ""),
+        ("api --listen 81/tcp -n 2", &server, 5, "api"),
+        ("web --listen 81/tcp -n 2", &server, 5, "81/tcp"),
+        ("web --listen 80/tcp -n 2 --ports 40400-40401", &server, 1, "40400-40401"),
+        ("web --listen 80/tcp -n 3 --ports 40400-40403", &server, 1, "only 2 ports of 40400-40403"),
+        ("web --listen 80/tcp -n 3 --ports 41000-41001", &server, 2, "41000-41001"),
+        ("web --listen 80/tcp -n 1025 --ports 41000-43000", &server, 2, "1024"),
+        ("web --listen 80/tcp -n 2 --ports 40499-40400", &server, 2, "40499-40400"),
+        ("web --listen 80/tcp -n 2 --check fine", &server, 2, "fine"),
+        ("web --listen 80/tcp -n 2 --watchdog 0s", &server, 2, "1ms"),
+        ("web --listen 80/tcp -n 2 --retire-timeout 18446744073709551615s", &server, 2, "100 years"),
+    ];
+    for (arguments, command, code, words) in cases {
+        let start = Instant::now();
+        let mut master = Wrapper::start(&host, &format!("cluster {arguments}"), command);
+        let (ended, took, log) = (master.end(), start.elapsed(), master.log());
+        assert_eq!(ended, Some(code), "{arguments}: {log}");
+        assert!(took < limit(Duration::from_secs(2)), "{arguments}: {took:?}: {log}");
+        assert!(log.contains("error") && log.contains(words), "{arguments}: {log}");
+        assert!(!master.notifications.has("READY=1"), "{arguments}: {log}");
+        assert_eq!(kept(&host), before, "{arguments}: {log}");
+    }
+}
+
+engines! { number_of_workers_that_there_is_no_room_for_is_refused: ebpf }
+fn number_of_workers_that_there_is_no_room_for_is_refused(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "--ports 40400-40409", 2, &commands.python("v1"));
+    let before = serving(&host);
+    host.wocut("cluster scale 11 web").code(2).says("40400-40409 has 10 ports");
+    host.wocut("cluster scale 1025 web").code(2).says("1024");
+    assert_eq!(serving(&host), before);
+    assert_eq!(processes(&host.lan.server).len(), 3);
+    stop(&host, &mut master, &rules);
 }
 
 engines! { second_master_of_one_name_is_refused: ebpf nft }

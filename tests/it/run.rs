@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use wocut_tests::commands::Commands;
 use wocut_tests::daemon::Daemon;
 use wocut_tests::emulated::times;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
+use wocut_tests::figures::note;
 use wocut_tests::host::{Host, words};
 use wocut_tests::lan::Family;
 use wocut_tests::must::{Must as _, check};
@@ -28,6 +30,9 @@ use wocut_tests::wrapper::Wrapper;
 const WEB: &str = "run web --listen 80/tcp";
 const CLIENTS: u16 = 500;
 const PATIENCE: Duration = Duration::from_secs(30);
+const DEPLOYS: u64 = 20;
+/// Seconds from one deploy to the next.
+const EVERY: u64 = 2;
 const SIGNALS: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2];
 
 /// Starts a command and waits until it is the one that takes the service's new connections: it and its port.
@@ -67,41 +72,59 @@ fn kept(host: &Host) -> (String, String, BTreeSet<String>) {
     (state, saved_rules(host), names)
 }
 
-/// Deploys under load; the servers of every version finish what they have begun.
-fn again_and_again(engine: Engine, deploys: u64, version: impl Fn(&Commands, u64) -> Vec<String>) {
+/// Deploys by the clock and under load, whether the one before is done or not; the servers of every version finish what
+/// they have begun.
+fn again_and_again(engine: Engine, version: impl Fn(&Commands, u64) -> Vec<String>) {
     let host = Host::with_firewall(engine);
     let rules = saved_rules(&host);
     let commands = Commands::new();
-    let (mut serving, _) = deploy(&host, WEB, &version(&commands, 0));
+    let mut wrappers = vec![deploy(&host, WEB, &version(&commands, 0)).0];
     let load = Requests::remote(&host.lan, CLIENTS);
-    for number in 1..=times(deploys) {
-        let (next, _) = deploy(&host, WEB, &version(&commands, number));
-        let mut old = std::mem::replace(&mut serving, next);
-        assert_eq!(old.end(), Some(0), "{}", old.log());
-        load.go_on(u64::from(CLIENTS));
+    let start = Instant::now();
+    for number in 1..=times(DEPLOYS) {
+        let due = || start.elapsed().as_secs() >= number * EVERY;
+        wait_until("the next deploy is due", Duration::from_secs(2 * EVERY), due);
+        wrappers.push(Wrapper::start(&host, WEB, &version(&commands, number)));
     }
-    load.stop().no_failure();
-    serving.signal(Signal::TERM);
-    assert_eq!(serving.end(), Some(0), "{}", serving.log());
+    wait_until("all have served, and one does", Duration::from_mins(1), || {
+        // What the first one told has been forgotten.
+        let served = wrappers.iter_mut().skip(1).all(|wrapper| wrapper.notifications.has("READY=1"));
+        served && wrappers.iter_mut().map(Wrapper::has_ended).filter(|ended| !ended).count() == 1
+    });
+    load.go_on(u64::from(CLIENTS));
+    let took = start.elapsed().as_millis();
+    let sum = load.stop();
+    note(format_args!(
+        "{engine:?}: {} deploys in {took} ms: {} requests",
+        wrappers.len() - 1,
+        sum.answered()
+    ));
+    sum.no_failure();
+    for mut wrapper in wrappers {
+        if !wrapper.has_ended() {
+            wrapper.signal(Signal::TERM);
+        }
+        assert_eq!(wrapper.end(), Some(0), "{}", wrapper.log());
+    }
     only_processes(&host.lan.server, &[]);
     host.has_only(&rules);
 }
 
-engines! { node_is_deployed_twenty_times_and_no_request_is_lost: ebpf nft }
-fn node_is_deployed_twenty_times_and_no_request_is_lost(engine: Engine) {
+engines! { node_is_deployed_every_two_seconds_and_no_request_is_lost: ebpf nft }
+fn node_is_deployed_every_two_seconds_and_no_request_is_lost(engine: Engine) {
     need!(tool("node"));
-    again_and_again(engine, 20, |commands, number| commands.node(&format!("v{number}")));
+    again_and_again(engine, |commands, number| commands.node(&format!("v{number}")));
 }
 
-engines! { threaded_server_is_deployed_ten_times_and_no_request_is_lost: ebpf nft }
-fn threaded_server_is_deployed_ten_times_and_no_request_is_lost(engine: Engine) {
-    again_and_again(engine, 10, |commands, number| commands.python(&format!("v{number}")));
+engines! { threaded_server_is_deployed_every_two_seconds_and_no_request_is_lost: ebpf nft }
+fn threaded_server_is_deployed_every_two_seconds_and_no_request_is_lost(engine: Engine) {
+    again_and_again(engine, |commands, number| commands.python(&format!("v{number}")));
 }
 
-engines! { nginx_is_deployed_ten_times_and_no_request_is_lost: ebpf nft }
-fn nginx_is_deployed_ten_times_and_no_request_is_lost(engine: Engine) {
+engines! { nginx_is_deployed_every_two_seconds_and_no_request_is_lost: ebpf nft }
+fn nginx_is_deployed_every_two_seconds_and_no_request_is_lost(engine: Engine) {
     need!(tool("nginx"));
-    again_and_again(engine, 10, |commands, _number| commands.nginx());
+    again_and_again(engine, |commands, _number| commands.nginx());
 }
 
 engines! { version_that_does_not_come_up_is_stopped_and_nobody_sees_it: ebpf nft }
@@ -112,7 +135,7 @@ fn version_that_does_not_come_up_is_stopped_and_nobody_sees_it(engine: Engine) {
     let left = [old.id(), who(&host).id];
     let load = Requests::remote(&host.lan, CLIENTS);
     let arguments = format!("{WEB} --check http:/healthz --ready-timeout 2s");
-    for behaviour in ["crash", "deaf", "sick"] {
+    for behaviour in ["crash", "deaf", "sick", "dies"] {
         let mut new = Wrapper::start(&host, &arguments, &commands.python(&format!("v2 {behaviour}")));
         assert_eq!(new.end(), Some(1), "{behaviour}");
         assert!(new.log().contains("error"), "{behaviour}: {}", new.log());
@@ -419,6 +442,65 @@ fn command_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one(eng
     next.signal(Signal::TERM);
     assert_eq!(next.end(), Some(0), "{}", next.log());
     only_processes(&host.lan.server, &[]);
+}
+
+engines! { all_of_a_shell_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one: ebpf nft }
+fn all_of_a_shell_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one(engine: Engine) {
+    let host = Host::new(engine);
+    let commands = Commands::new();
+    let server = commands.python("v1 deaf").join(" ");
+    let shell = ["sh", "-c", &format!("{server} & wait")].map(str::to_owned);
+    let mut killed = Wrapper::start(&host, WEB, &shell);
+    wait_until("the shell and the server run", Duration::from_secs(10), || {
+        let lines = processes(&host.lan.server);
+        lines.values().filter(|line| line.contains("deaf") && !line.contains("--listen")).count() == 2
+    });
+    killed.kill();
+    assert_eq!(processes(&host.lan.server).len(), 2);
+    let (next, _) = deploy(&host, WEB, &commands.python("v2"));
+    only_processes(&host.lan.server, &[next.id(), who(&host).id]);
+}
+
+engines! { killed_command_is_taken_out_as_soon_as_the_rules_can_be_changed: legacy }
+fn killed_command_is_taken_out_as_soon_as_the_rules_can_be_changed(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let (mut wrapper, _) = deploy(&host, WEB, &commands.python("v1"));
+    let id = who(&host).id;
+    // As somebody has it who changes rules, and takes longer than iptables waits.
+    let lock = fs::File::create("/run/xtables.lock").must("open the lock of iptables");
+    flock(&lock, FlockOperation::LockExclusive).must("take the lock of iptables");
+    signal(id, Signal::KILL);
+    wait_until("the wrapper says so", Duration::from_secs(30), || {
+        wrapper.log().contains("still an instance")
+    });
+    assert!(!wrapper.has_ended());
+    drop(lock);
+    assert_eq!(wrapper.end(), Some(128 + Signal::KILL.as_raw()), "{}", wrapper.log());
+    host.has_only(&rules);
+}
+
+engines! { server_that_listens_early_serves_when_it_says_that_it_is_ready: ebpf nft }
+fn server_that_listens_early_serves_when_it_says_that_it_is_ready(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let commands = Commands::new();
+    let arguments = format!("{WEB} --notify-ready --ready-timeout 10s");
+    let (mut old, _) = deploy(&host, WEB, &commands.python("v1"));
+    let load = Requests::remote(&host.lan, 32);
+    let start = Instant::now();
+    // It answers nobody well before.
+    let (new, port) = deploy(&host, &arguments, &commands.python("v2 late"));
+    assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(old.end(), Some(0), "{}", old.log());
+    let silent = format!("{WEB} --notify-ready --ready-timeout 2s");
+    let mut silent = Wrapper::start(&host, &silent, &commands.python("v3"));
+    assert_eq!(silent.end(), Some(1), "{}", silent.log());
+    assert!(silent.log().contains("READY=1"), "{}", silent.log());
+    host.has_instances("web", &[port]);
+    only_processes(&host.lan.server, &[new.id(), who(&host).id]);
+    load.go_on(100);
+    load.stop().no_failure();
 }
 
 engines! { systemd_is_told_when_the_instance_serves: ebpf nft }

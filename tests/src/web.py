@@ -1,7 +1,8 @@
 """A threaded HTTP server that finishes what it has begun when it is told to end.
 
 PORT is where it listens. The first argument is its version, the others how it behaves: "crash" and "deaf" do not listen,
-"sick" answers its check with 500, "rude" does not end when told, "codes" ends with 64 and the number of the signal,
+"sick" answers its check with 500, "dies" ends when it is checked, "late" answers everything with 500 until it has told that
+it is ready, 2 seconds after it listens, "rude" does not end when told, "codes" ends with 64 and the number of the signal,
 "defaults" dies of it, "notify" tells systemd, "watchdog" does so again and again, "slow" takes 1.5 seconds to listen and
 tells so once a second, with a count.
 
@@ -22,6 +23,7 @@ name = "%d %s %s %d" % (port, version, os.environ.get("WOCUT_WORKER", "-"), os.g
 MEGABYTES = 10
 leaked = []
 spins = threading.Event()
+is_ready = threading.Event()
 
 
 def tell(state):
@@ -33,7 +35,11 @@ def tell(state):
 
 def answer(path):
     words = path.split("/")[1:]
+    if not is_ready.is_set():
+        return 500, name
     if words[0] == "healthz":
+        if "dies" in behaviour:
+            os._exit(9)
         return 500 if "sick" in behaviour else 200, name
     if words[0] == "leak":
         leaked.append(b"x" * (MEGABYTES << 20))
@@ -76,6 +82,8 @@ if "deaf" in behaviour:
 if "slow" in behaviour:
     time.sleep(1.5)
 told, times = time.monotonic(), 0
+if "late" not in behaviour:
+    is_ready.set()
 
 wake, woken = os.pipe()
 if "rude" in behaviour:
@@ -100,6 +108,9 @@ while True:
     ready, _, _ = select.select([listener, wake], [], [], 0.25)
     while spins.is_set():
         pass
+    if not is_ready.is_set() and time.monotonic() - told >= 2:
+        is_ready.set()
+        tell("READY=1")
     if "watchdog" in behaviour:
         tell("WATCHDOG=1")
     if "slow" in behaviour and time.monotonic() - told >= 1:

@@ -85,7 +85,6 @@ enum Verb {
 }
 
 #[derive(Args, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct Keep {
     /// Name of the service
     #[arg(required = true)]

@@ -70,7 +70,7 @@ pub(super) struct Deploy {
     /// Wait until an instance says `READY=1`, too, as with `sd_notify(3)`
     #[arg(long)]
     notify_ready: bool,
-    /// How long an instance may take until it listens, passes its check and says so
+    /// How long an instance may take until it serves
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     ready_timeout: Duration,
     /// How long after its SIGTERM an instance is killed

@@ -280,7 +280,7 @@ mod tests {
         let (folder, notify, _worker) = socket();
         let path = |name: &str| folder.path().join(name);
         let age = |path: &std::path::Path| {
-            let earlier = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+            let earlier = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
             let times =
                 rustix::fs::Timestamps { last_access: spec(earlier), last_modification: spec(earlier) };
             rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();
@@ -289,7 +289,9 @@ mod tests {
             drop(UnixDatagram::bind(path(name)).unwrap());
         }
         fs::rename(notify.path(), path("web.3.notify")).unwrap();
-        ["web.1.notify", "web.3.notify", "api.1.notify"].map(|name| age(&path(name)));
+        for name in ["web.1.notify", "web.3.notify", "api.1.notify"] {
+            age(&path(name));
+        }
         super::sweep(folder.path(), "web.");
         let left =
             ["web.1.notify", "web.2.notify", "web.3.notify", "api.1.notify"].map(|name| path(name).exists());

@@ -19,5 +19,5 @@ pub fn raise() -> io::Result<()> {
 
 /// What a program is to have, if that is not what this process has.
 pub fn given() -> Option<Rlimit> {
-    BEFORE.get().cloned()
+    BEFORE.get().copied()
 }

@@ -30,7 +30,7 @@ pub fn spawn(
     let limit = descriptors::given();
     let begin = move || {
         child.wait()?;
-        let set = |limit: &Rlimit| setrlimit(Resource::Nofile, limit.clone());
+        let set = |limit: &Rlimit| setrlimit(Resource::Nofile, *limit);
         Ok(limit.as_ref().map_or(Ok(()), set)?)
     };
     // SAFETY: it allocates nothing and takes no lock: it makes system calls, four of them on descriptors that are open there.
