@@ -448,6 +448,43 @@ fn workers_outlive_their_master_and_the_next_one_retires_them(engine: Engine) {
     stop(&host, &mut second, &rules);
 }
 
+engines! { workers_of_a_master_that_is_gone_are_ended_by_a_release: ebpf nft }
+fn workers_of_a_master_that_is_gone_are_ended_by_a_release(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let mut master = start(&host, "", 2, &commands.python("v1"));
+    master.kill();
+    host.wocut("run --release web").ok();
+    only_processes(&host.lan.server, &[]);
+    host.has_only(&rules);
+}
+
+engines! { master_listens_while_many_workers_start: ebpf nft }
+fn master_listens_while_many_workers_start(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let server = commands.python("v1").join(" ");
+    let script = format!("[ $WOCUT_WORKER = 0 ] && exec {server}; exec sleep 600");
+    let command = ["sh".to_owned(), "-c".to_owned(), script];
+    let mut master = start(&host, "--ports 40000-41999", 1, &command);
+    let scale = host.start("cluster scale 1000 web");
+    let started =
+        |host: &Host| host.wocut("cluster status web --json").ok().stdout.matches("\"starting\"").count();
+    wait_until("many are to start", PATIENCE, || started(&host) > 900);
+    let start = Instant::now();
+    host.wocut("cluster status web").ok();
+    let answered = start.elapsed();
+    host.wocut("cluster stop web").ok();
+    note(format_args!("{engine:?}: answers after {answered:?}, stops after {:?}", start.elapsed()));
+    assert!(answered < limit(Duration::from_secs(2)), "{answered:?}");
+    assert_eq!(scale.wait(), Some(1));
+    assert_eq!(master.end(), Some(0), "{}", master.log());
+    only_processes(&host.lan.server, &[]);
+    host.has_only(&rules);
+}
+
 engines! { lines_of_workers_have_a_prefix_also_when_the_master_is_killed: ebpf }
 fn lines_of_workers_have_a_prefix_also_when_the_master_is_killed(engine: Engine) {
     let host = Host::new(engine);
