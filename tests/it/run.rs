@@ -32,7 +32,7 @@ const CLIENTS: u16 = 500;
 const PATIENCE: Duration = Duration::from_secs(30);
 const DEPLOYS: u64 = 20;
 /// Seconds from one deploy to the next.
-const EVERY: u64 = 2;
+const EVERY: u64 = 1;
 const SIGNALS: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2];
 
 /// Starts a command and waits until it is the one that takes the service's new connections: it and its port.
@@ -110,19 +110,19 @@ fn again_and_again(engine: Engine, version: impl Fn(&Commands, u64) -> Vec<Strin
     host.has_only(&rules);
 }
 
-engines! { node_is_deployed_every_two_seconds_and_no_request_is_lost: ebpf nft }
-fn node_is_deployed_every_two_seconds_and_no_request_is_lost(engine: Engine) {
+engines! { node_is_deployed_every_second_and_no_request_is_lost: ebpf nft }
+fn node_is_deployed_every_second_and_no_request_is_lost(engine: Engine) {
     need!(tool("node"));
     again_and_again(engine, |commands, number| commands.node(&format!("v{number}")));
 }
 
-engines! { threaded_server_is_deployed_every_two_seconds_and_no_request_is_lost: ebpf nft }
-fn threaded_server_is_deployed_every_two_seconds_and_no_request_is_lost(engine: Engine) {
+engines! { threaded_server_is_deployed_every_second_and_no_request_is_lost: ebpf nft }
+fn threaded_server_is_deployed_every_second_and_no_request_is_lost(engine: Engine) {
     again_and_again(engine, |commands, number| commands.python(&format!("v{number}")));
 }
 
-engines! { nginx_is_deployed_every_two_seconds_and_no_request_is_lost: ebpf nft }
-fn nginx_is_deployed_every_two_seconds_and_no_request_is_lost(engine: Engine) {
+engines! { nginx_is_deployed_every_second_and_no_request_is_lost: ebpf nft }
+fn nginx_is_deployed_every_second_and_no_request_is_lost(engine: Engine) {
     need!(tool("nginx"));
     again_and_again(engine, |commands, _number| commands.nginx());
 }
@@ -208,12 +208,12 @@ fn client_whose_handshake_loses_a_packet_gets_its_answer(engine: Engine) {
         run(host.lan.client.command("iptables").args(words(&rule)));
     };
     lose("-A");
-    thread::scope(|scope| {
+    let _new = thread::scope(|scope| {
         let answer = scope.spawn(|| host.lan.client.run(|| Ends::near(&host.lan).get("/")));
         wait_until("a handshake has begun", PATIENCE, || {
             !run(host.lan.server.command("ss").args(["-tnH", "state", "syn-recv"])).is_empty()
         });
-        let (_new, _) = deploy(&host, WEB, &commands.python("v2"));
+        let (new, _) = deploy(&host, WEB, &commands.python("v2"));
         let switched = Instant::now();
         // The server says it again after a second, and after three.
         wait_until("two seconds are over", PATIENCE, || switched.elapsed() > Duration::from_secs(2));
@@ -221,6 +221,7 @@ fn client_whose_handshake_loses_a_packet_gets_its_answer(engine: Engine) {
         lose("-D");
         let answer = answer.join().must("join the client");
         assert!(answer.as_ref().is_ok_and(|body| body.contains("v1")), "{answer:?}");
+        new
     });
     assert_eq!(old.end(), Some(0), "{}", old.log());
 }
