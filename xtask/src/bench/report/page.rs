@@ -34,10 +34,10 @@ const CAUSES: &str = "\
   out of its caches. Most of that is what the kernel reads next in any case: the listener, its queues, settings of the
   namespace. At 1,024 instances the slot table (128 KiB), the counters and the sockets are too many to stay in any cache, which
   is also what `instances` loses there. `least-conn` looks at up to 32 sockets, as cold.
-* **`connect`**: what wocut costs is the note of its instance that each connection inherits from its listener, a socket storage
-  (`BPF_F_CLONE`): two pieces of memory, which are freed by way of RCU, 2.5 to 3.7 µs. Measured on one socket after the
-  other, 15 rounds each: 0.961 to 0.970 of `direct` as it is; 0.998 when the notes are taken off the listeners, all
-  programs being at work still; 0.952 with the notes and without `account`. The kernel shows `account` no other way from a
+* **`connect`**: what costs most is the note of its instance that each connection inherits from its listener, a socket storage
+  (`BPF_F_CLONE`): two pieces of memory, which are freed by way of RCU, 2.6 to 3.9 µs. Measured on one socket after the
+  other, 15 rounds each: 0.961 to 0.970 of `direct` as it is; 0.952 with the notes and without `account`; 0.998 when the notes
+  are taken off the listeners, where `account` is called as often, but finds nothing to count. The kernel shows `account` no other way from a
   connection to its listener, and `status`, `--wait` and `--kill` go by that note. A program at the return of
   `tcp_v4_syn_recv_sock` would see both, and could count by the connection's cookie: not tried yet. Beside this, the ratio moves with the
   machine, 0.87 to 0.98 in six runs of nine rounds, and so does that of `SO_REUSEPORT`, 0.89 to 1.03.
