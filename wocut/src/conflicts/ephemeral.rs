@@ -10,7 +10,7 @@ use super::{Kind, Newcomer, Report};
 use crate::{
     error::one_line,
     model::Protocol,
-    sys::{reserved_ports, sockets},
+    sys::{listeners, reserved_ports},
 };
 
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -65,7 +65,7 @@ fn held(new: &Newcomer<'_>, report: &mut Report) -> BTreeSet<u16> {
     let protocols: BTreeSet<Protocol> = new.service.listen.iter().map(|listen| listen.protocol).collect();
     let mut held: BTreeMap<u16, usize> = BTreeMap::new();
     for &protocol in &protocols {
-        match sockets::waiting(protocol) {
+        match listeners::of(protocol) {
             Ok(all) => {
                 let ports: BTreeSet<u16> = all.into_iter().map(|waiting| waiting.port).collect();
                 for port in ports {

@@ -6,8 +6,8 @@ use super::{Newcomer, Report};
 use crate::{
     model::{Listen, Protocol},
     sys::{
+        listeners::{self, Listener},
         processes,
-        sockets::{self, Waiting},
     },
 };
 
@@ -20,7 +20,7 @@ pub(super) fn look(newcomers: &[Newcomer<'_>], report: &mut Report) {
         if listens.is_empty() {
             continue;
         }
-        match sockets::waiting(protocol) {
+        match listeners::of(protocol) {
             Ok(all) => found.extend(listens.into_iter().flat_map(|(name, listen)| {
                 let there = all.iter().filter(|waiting| overlaps(listen, waiting));
                 there.map(|waiting| (name, listen, waiting.clone())).collect::<Vec<_>>()
@@ -46,7 +46,7 @@ pub(super) fn look(newcomers: &[Newcomer<'_>], report: &mut Report) {
 }
 
 /// Whether a socket gets, without the service, some of what the service will get.
-fn overlaps(listen: &Listen, waiting: &Waiting) -> bool {
+fn overlaps(listen: &Listen, waiting: &Listener) -> bool {
     let same_family = |one: IpAddr, other: IpAddr| one.is_ipv4() == other.is_ipv4();
     let at = |address: IpAddr| match (address.is_unspecified(), waiting.address.is_unspecified()) {
         // A socket on every IPv6 address may take IPv4 as well.
@@ -60,15 +60,20 @@ fn overlaps(listen: &Listen, waiting: &Waiting) -> bool {
 #[cfg(test)]
 mod tests {
     use super::overlaps;
-    use crate::sys::sockets::Waiting;
+    use crate::sys::listeners::Listener;
 
     #[test]
     fn sockets_elsewhere_are_not_told() {
         let overlaps = |listen: &str, address: &str| {
-            overlaps(
-                &listen.parse().unwrap(),
-                &Waiting { address: address.parse().unwrap(), port: 80, inode: 1 },
-            )
+            let waiting = Listener {
+                address: address.parse().unwrap(),
+                port: 80,
+                v6_only: false,
+                bound_to_device: false,
+                accept_queue: 0,
+                inode: 1,
+            };
+            overlaps(&listen.parse().unwrap(), &waiting)
         };
         assert!(overlaps("80/tcp", "127.0.0.1"));
         assert!(overlaps("10.0.0.1:80/tcp", "0.0.0.0"));

@@ -35,7 +35,8 @@ fn read(instance: &ObservedInstance) -> String {
         instances: vec![instance.clone(), instance.clone()],
     };
     let (address, accept_queue) = (Ipv4Addr::UNSPECIFIED.into(), 7);
-    let listener = Listener { address, port: 8001, v6_only: false, bound_to_device: false, accept_queue };
+    let listener =
+        Listener { address, port: 8001, v6_only: false, bound_to_device: false, accept_queue, inode: 0 };
     let status = Status::of(&wanted, vec![seen], Some(&[listener]));
     page(&wanted, &status, &EventCounts::from([("failed", 3)]), |id| Checked { good: u64::from(id), bad: 0 })
 }

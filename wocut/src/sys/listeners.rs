@@ -1,12 +1,27 @@
-//! The TCP listeners and the UDP sockets of this network namespace, from the kernel's socket diagnostics.
+//! Who takes what comes to the ports of this network namespace: listening TCP sockets, and UDP sockets without a peer.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use netlink_packet_sock_diag::inet::{InetResponse, StateFlags, nlas::Nla};
+use anyhow::Context as _;
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
-use super::sock_diag;
+use super::netlink::{self, AF_INET, AF_INET6};
+use crate::model::Protocol;
 
-/// A listening TCP socket, or a UDP socket.
+// From linux/sock_diag.h, linux/inet_diag.h and net/tcp_states.h.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const LISTEN: u32 = 1 << 10;
+const CLOSE: u32 = 1 << 7;
+const V6_ONLY: u16 = 11;
+/// Length of `struct inet_diag_req_v2`.
+const REQUEST: usize = 56;
+/// Length of `struct inet_diag_msg`.
+const ANSWER: usize = 72;
+
+/// A listening TCP socket, or a UDP socket that would take a datagram of anybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// What it is bound to; an IPv4 address mapped into IPv6 is shown as IPv4.
@@ -19,31 +34,56 @@ pub struct Listener {
     pub bound_to_device: bool,
     /// Connections that wait to be accepted.
     pub accept_queue: u32,
+    /// Its inode number.
+    pub inode: u32,
 }
 
-/// All of them, IPv4 first.
+/// All that listen for TCP, IPv4 first.
 pub fn tcp() -> anyhow::Result<Vec<Listener>> {
-    Ok(sock_diag::list(&StateFlags::LISTEN, None)?.iter().map(listener).collect())
+    of(Protocol::Tcp).context("ask the kernel for listening sockets")
 }
 
-/// The UDP sockets that would take a datagram of anybody, IPv4 first.
+/// All that wait for UDP, IPv4 first.
 pub fn udp() -> anyhow::Result<Vec<Listener>> {
-    Ok(sock_diag::datagram_sockets()?.iter().map(listener).collect())
+    of(Protocol::Udp).context("ask the kernel for UDP sockets")
 }
 
-fn listener(response: &InetResponse) -> Listener {
-    let header = &response.header;
-    let address = match header.socket_id.source_address {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
-        v4 @ IpAddr::V4(_) => v4,
+/// All of them, IPv4 first. An error for UDP, where the kernel is built without `CONFIG_INET_UDP_DIAG`.
+pub fn of(protocol: Protocol) -> io::Result<Vec<Listener>> {
+    let (number, states) = match protocol {
+        Protocol::Tcp => (6, LISTEN),
+        Protocol::Udp => (17, CLOSE),
     };
-    Listener {
-        address,
-        port: header.socket_id.source_port,
-        v6_only: response.nlas.iter().any(|nla| matches!(nla, Nla::SkV6Only(true))),
-        bound_to_device: header.socket_id.interface_id != 0,
-        accept_queue: header.recv_queue,
+    let mut found = Vec::new();
+    // A kernel without IPv6 answers as well: there are none.
+    for family in [AF_INET, AF_INET6] {
+        let mut request = vec![family, number, 0, 0];
+        request.extend(states.to_ne_bytes());
+        request.resize(REQUEST, 0);
+        netlink::dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request, |body| found.extend(parse(body)))?;
     }
+    Ok(found)
+}
+
+/// Reads `struct inet_diag_msg`, and the attributes behind it.
+fn parse(body: &[u8]) -> Option<Listener> {
+    let (socket, attributes) = body.split_at_checked(ANSWER)?;
+    let number = |at: usize| netlink::number(socket.get(at..at + 4)?);
+    let address: [u8; 16] = socket[8..24].try_into().ok()?;
+    let address = if socket[0] == AF_INET {
+        let [a, b, c, d, ..] = address;
+        Ipv4Addr::new(a, b, c, d).into()
+    } else {
+        IpAddr::from(Ipv6Addr::from(address)).to_canonical()
+    };
+    Some(Listener {
+        address,
+        port: u16::from_be_bytes([socket[4], socket[5]]),
+        v6_only: netlink::attribute(attributes, V6_ONLY) == Some(&[1]),
+        bound_to_device: number(40)? != 0,
+        accept_queue: number(56)?,
+        inode: number(68)?,
+    })
 }
 
 impl Listener {
@@ -58,7 +98,7 @@ impl Listener {
     pub fn reachable_at(&self) -> IpAddr {
         match self.address {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(v6) if v6.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+            IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             bound => bound,
         }
     }
@@ -74,7 +114,7 @@ mod tests {
 
     fn bound(address: &str) -> Listener {
         let address = address.parse().unwrap();
-        Listener { address, port: 8001, v6_only: false, bound_to_device: false, accept_queue: 0 }
+        Listener { address, port: 8001, v6_only: false, bound_to_device: false, accept_queue: 0, inode: 0 }
     }
 
     #[test]

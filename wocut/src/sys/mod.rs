@@ -26,7 +26,6 @@ pub mod reserved_ports;
 pub mod rtnetlink;
 pub mod shared_array;
 mod sock_diag;
-pub mod sockets;
 pub mod state_file;
 pub mod systemd;
 pub mod tool;

@@ -13,6 +13,9 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
 
+/// Room for a datagram: more than the kernel puts into one of a dump.
+const DATAGRAM: usize = 64 * 1024;
+
 /// IPv4.
 pub const AF_INET: u8 = 2;
 /// IPv6.
@@ -26,9 +29,9 @@ const NETWORK_ORDER: u16 = 1 << 14;
 pub fn dump(protocol: isize, kind: u16, request: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = open(protocol)?;
     socket.send_to(&message(kind, NLM_F_REQUEST | NLM_F_DUMP, request), &SocketAddr::new(0, 0), 0)?;
+    let mut buffer = Vec::new();
     loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        for (kind, body) in messages(&datagram) {
+        for (kind, body) in messages(receive(&socket, &mut buffer)?) {
             match kind {
                 NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => return Err(error(body)),
@@ -36,6 +39,15 @@ pub fn dump(protocol: isize, kind: u16, request: &[u8], mut each: impl FnMut(&[u
             }
         }
     }
+}
+
+/// Reads the next datagram of a dump. The kernel fills as much as it is read with, up to 32 KiB: with room for that, a long
+/// list comes in a few calls.
+pub(super) fn receive<'a>(socket: &Socket, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    buffer.clear();
+    buffer.reserve(DATAGRAM);
+    let length = socket.recv(buffer, libc::MSG_TRUNC)?;
+    buffer.get(..length).ok_or_else(|| io::Error::other(format!("an answer of {length} bytes")))
 }
 
 /// Sends requests, many in one datagram, and waits for no answer.

@@ -13,10 +13,12 @@ use netlink_packet_core::{
 };
 use netlink_packet_sock_diag::{
     SockDiagDestroy, SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DIAG_BY_FAMILY},
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP, SOCK_DIAG_BY_FAMILY},
     inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+
+use super::netlink;
 
 // From linux/inet_diag.h and linux/sock_diag.h.
 const REQUEST_STORAGES: u16 = 2;
@@ -36,28 +38,15 @@ pub(super) fn list(states: &StateFlags, map: Option<BorrowedFd<'_>>) -> anyhow::
     Ok(all)
 }
 
-/// All UDP sockets that have no peer, IPv4 first. An error, where the kernel is built without `CONFIG_INET_UDP_DIAG`.
-pub(super) fn datagram_sockets() -> anyhow::Result<Vec<InetResponse>> {
-    let udp = |family, id| InetRequest {
-        protocol: IPPROTO_UDP,
-        // A UDP socket has no other.
-        ..request(family, StateFlags::CLOSE, id)
-    };
-    let mut all = dump(udp(AF_INET, SocketId::new_v4()), None)?;
-    all.extend(dump(udp(AF_INET6, SocketId::new_v6()), None)?);
-    Ok(all)
-}
-
 fn dump(request: InetRequest, map: Option<BorrowedFd<'_>>) -> anyhow::Result<Vec<InetResponse>> {
     let socket = open().context("open a socket for socket diagnostics")?;
     let question = Question { request, storages: map.map(storages) };
     let payload = NetlinkPayload::InnerMessage(question);
     socket.send(&bytes(NLM_F_REQUEST | NLM_F_DUMP, payload), 0).context("ask the kernel for sockets")?;
 
-    let mut found = Vec::new();
+    let (mut found, mut buffer) = (Vec::new(), Vec::new());
     loop {
-        let (datagram, _) = socket.recv_from_full().context("read sockets from the kernel")?;
-        let mut rest = &datagram[..];
+        let mut rest = netlink::receive(&socket, &mut buffer).context("read sockets from the kernel")?;
         while !rest.is_empty() {
             let message = <NetlinkMessage<SockDiagMessage>>::deserialize(rest).context("read a socket")?;
             match message.payload {

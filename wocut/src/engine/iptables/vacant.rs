@@ -111,6 +111,7 @@ mod tests {
             v6_only,
             bound_to_device: false,
             accept_queue: 0,
+            inode: 0,
         }
     }
 
