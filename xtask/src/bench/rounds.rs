@@ -23,11 +23,22 @@ pub(super) type Reading = (Measure, f64);
 pub(super) fn in_turn<C: Case>(
     bench: &Bench,
     into: &mut Measured,
+    cases: Vec<C>,
+    measure: impl FnMut(&C, usize) -> Result<Vec<Reading>>,
+) -> Result<()> {
+    in_rounds(bench, bench.rounds(), into, cases, measure)
+}
+
+/// [`in_turn`], that many times.
+pub(super) fn in_rounds<C: Case>(
+    bench: &Bench,
+    rounds: usize,
+    into: &mut Measured,
     mut cases: Vec<C>,
     mut measure: impl FnMut(&C, usize) -> Result<Vec<Reading>>,
 ) -> Result<()> {
-    for round in 0..bench.rounds() {
-        say(format_args!("  round {} of {}", round + 1, bench.rounds()));
+    for round in 0..rounds {
+        say(format_args!("  round {} of {rounds}", round + 1));
         let mut failed = Vec::new();
         for (index, case) in cases.iter().enumerate() {
             bench.interrupt.check()?;
