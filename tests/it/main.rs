@@ -6,6 +6,7 @@ mod bugreport;
 mod change;
 mod checks;
 mod cluster;
+mod completions;
 mod config;
 mod conflicts;
 mod cookies;

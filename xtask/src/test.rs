@@ -45,6 +45,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("node", "nodejs", "servers of one thread"),
     Program::new("go", "golang-go", "servers that listen with MPTCP"),
     Program::new("tmux", "tmux", "a terminal for `wocut top`"),
+    Program::new("zsh", "zsh", "a shell that completes"),
+    Program::new("fish", "fish", "another one"),
     Program::new("promtool", "prometheus", "looks at metrics and alerts as Prometheus does"),
     Program::new("chromium", "chromium", "a browser, for the page of `wocut serve`"),
     Program::new("dpkg", "dpkg", "installs wocut's package"),

@@ -72,10 +72,12 @@ impl Args {
 const LEFT_OUT: &[&str] = &[
     "chromium",
     "dpkg",
+    "fish",
     "go",
     "node",
     "promtool",
     "systemd-analyze",
+    "zsh",
     // Of the documentation, no page of which is read there.
     "useradd",
     "pkill",
