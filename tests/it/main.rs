@@ -9,6 +9,7 @@ mod cluster;
 mod completions;
 mod config;
 mod conflicts;
+mod container;
 mod cookies;
 mod counters;
 mod crash;
