@@ -42,6 +42,8 @@ pub(super) fn show(printer: &Printer, report: &Report, out: &Path) -> anyhow::Re
             "schema": 1, "file": out, "files": files, "problems": problems,
         }));
     }
-    problems.iter().for_each(|problem| printer.note(&format!("left out: {problem}")));
+    for problem in problems {
+        printer.note(&format!("left out: {problem}"));
+    }
     printer.said(&format!("wrote {} files to {}", files.len(), out.display()))
 }

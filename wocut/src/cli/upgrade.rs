@@ -14,7 +14,9 @@ impl Upgrade {
     #[expect(clippy::unused_self, reason = "every command is run the same way")]
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
         let (before, after, warnings) = context.host.upgrade()?;
-        warnings.iter().for_each(|warning| context.printer.note(warning));
+        for warning in &warnings {
+            context.printer.note(warning);
+        }
         show(context.printer, &before, &after)
     }
 }

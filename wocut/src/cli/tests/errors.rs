@@ -1,6 +1,6 @@
 //! Every error that means something: its words, its exit code, and what helps.
 
-use std::{io, iter::successors};
+use std::{fmt::Write as _, io, iter::successors};
 
 use anyhow::Context as _;
 use insta::assert_snapshot;
@@ -92,7 +92,7 @@ fn every_error_has_its_words_its_exit_code_and_its_hint() {
         let kind = Kind::ALL.iter().find(|name| kind.starts_with(&format!("{name}("))).unwrap();
         kinds.push(kind);
         let (text, json) = (text(|printer| printer.error(&error)), json(|printer| printer.error(&error)));
-        page += &format!("{kind}, exit code {}\n{text}{json}", exit_code(&error));
+        write!(page, "{kind}, exit code {}\n{text}{json}", exit_code(&error)).unwrap();
     }
     let missing: Vec<_> = Kind::ALL.iter().filter(|kind| !kinds.contains(kind)).collect();
     assert!(missing.is_empty(), "no example of {missing:?}");

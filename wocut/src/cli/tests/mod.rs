@@ -71,7 +71,7 @@ impl Write for Stream {
 }
 
 /// `web` on 80/tcp, with these instances, which have the numbers 1, 2 and so on, and `dns` on 53/udp of rules.
-fn wanted(options: Options, instances: &[&str]) -> Wanted {
+pub(super) fn wanted(options: Options, instances: &[&str]) -> Wanted {
     let mut wanted = Wanted::empty(None);
     for (name, listen, engine, instances) in
         [("web", "80/tcp", EngineKind::Ebpf, instances), ("dns", "53/udp", EngineKind::Iptables, &["5301"])]
