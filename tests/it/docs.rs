@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wocut_tests::docs::page::{Command, Ends, Page, Step, Who};
-use wocut_tests::docs::{output, reader, stage};
+use wocut_tests::docs::{links, output, reader, stage};
 use wocut_tests::engine::Engine;
 use wocut_tests::must::{Must as _, check};
 use wocut_tests::need::{tool, tunnels};
@@ -92,18 +92,7 @@ fn every_page_is_read_that_has_something_to_do() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let mut dead = Vec::new();
-    for path in found() {
-        let text = fs::read_to_string(root().join(&path)).must(&path);
-        let folder = root().join(&path).parent().must("be in a folder").to_owned();
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
-            let file = link.split('#').next().unwrap_or_default();
-            if !folder.join(file).exists() {
-                dead.push(format!("{path}: {link}"));
-            }
-        }
-    }
+    let dead: Vec<String> = found().iter().flat_map(|path| links::dead(&root().join(path))).collect();
     assert_eq!(dead, Vec::<String>::new());
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use wocut_tests::daemon::Daemon;
+use wocut_tests::docs::links;
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::host::{Host, SERVICE};
@@ -61,6 +62,9 @@ fn package_starts_as_its_units_say_and_a_purge_leaves_nothing(engine: Engine) {
     install(&root, &host);
     let paths = FILES.lines().map(|line| line.rsplit(' ').next().must("name a file")).collect::<Vec<_>>();
     assert_eq!(root.sh(None, &format!("stat --format='%a %U:%G %n' {}", paths.join(" "))), FILES);
+    let pages = links::pages(&root.path("usr/share/doc/wocut/docs"));
+    assert!(pages.len() > 20, "{pages:?}");
+    assert_eq!(pages.iter().flat_map(|page| links::dead(page)).collect::<Vec<_>>(), Vec::<String>::new());
     root.sh(None, "bash -c '. /usr/share/bash-completion/completions/wocut && complete -p wocut'");
 
     write(&root, "web.toml", &web(&host, "8001, 8002"));

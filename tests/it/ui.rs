@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wocut_tests::browser::{Browser, Key};
-use wocut_tests::daemon::Daemon;
+use wocut_tests::daemon::{Daemon, Listen};
 use wocut_tests::engine::Engine;
 use wocut_tests::engines;
 use wocut_tests::figures::note;
@@ -15,7 +15,7 @@ use wocut_tests::host::{Host, SERVICE};
 use wocut_tests::lan::Family;
 use wocut_tests::must::Must as _;
 use wocut_tests::need;
-use wocut_tests::need::tool;
+use wocut_tests::need::{mptcp, tool};
 use wocut_tests::serve::{Serve, service, web};
 use wocut_tests::wait::{wait_for, wait_until};
 
@@ -249,30 +249,40 @@ fn text_of_others_is_text(engine: Engine) {
 }
 
 /// Instances in every state that an ordinary daemon stays in, with what the page calls it.
-const STATES: [(&str, &str); 7] = [
+const STATES: [(&str, &str); 9] = [
     ("8001", "serving"),
     ("8002", "draining"),
     ("8003", "maintenance"),
     ("gone", "not listening"),
     ("canary", "down"),
     ("none", "weight 0"),
+    ("mptcp", "not used"),
+    ("warm", "slow start, 10 %"),
     ("spare-of-the-others-22", "backup"),
 ];
 const INSTANCES: &str = "8001, { port = 8002, admin = \"drain\" }, { port = 8003, admin = \"maint\" }, \
     \"gone=8009\", { port = 8004, name = \"canary\", check = { type = \"tcp\", interval = \"100ms\", port = 8010 } }, \
-    \"none=8006*0\", { port = 8005, name = \"spare-of-the-others-22\", backup = true }";
+    \"none=8006*0\", \"mptcp=8007\", \
+    { port = 8008, name = \"warm\", check = { type = \"tcp\", interval = \"100ms\", rise = 1, port = 8011 } }, \
+    { port = 8005, name = \"spare-of-the-others-22\", backup = true }";
 
 engines! { every_state_can_be_read_and_heard: ebpf }
 fn every_state_can_be_read_and_heard(engine: Engine) {
     need!(tool("chromium"));
+    need!(mptcp());
     let host = Host::new(engine);
-    let _daemons = Daemon::pythons(&host.lan.server, 8001..=8006);
-    let text = "description = \"Shop and checkout: what people see\"\n";
+    let _daemons = Daemon::pythons(&host.lan.server, (8001..=8006).chain([8008]));
+    // No socket map takes it, and the other hook may not be.
+    let _mptcp = Daemon::python_with(&host.lan.server, Listen { mptcp: true, ..Listen::on(8007) });
+    let text =
+        "description = \"Shop and checkout: what people see\"\nhook = \"sk_lookup\"\nslow_start = \"1h\"\n";
     let places = "listen = [\"81/tcp\", \"[fd00:1::1]:8443/tcp\"]\ninstances = []";
     let api = service(&host, "api-of-22-characters-1", places);
     let _serve = Serve::start(&host, &(web(&host, INSTANCES) + text + &api), TRUSTED);
     let mut browser = visit(&host);
     live(&mut browser);
+    has_state(&mut browser, "warm", "down");
+    let _came_up = Daemon::python(&host.lan.server, 8011);
     for (instance, state) in STATES {
         has_state(&mut browser, instance, state);
     }

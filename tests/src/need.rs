@@ -50,6 +50,14 @@ pub fn package() -> Result<PathBuf, Missing> {
     given.map(PathBuf::from).ok_or_else(|| Missing::Here("a package of wocut in WOCUT_DEB".to_owned()))
 }
 
+/// Needs the archive that an image for containers is built of, and what builds and runs one. Gives its folder.
+pub fn context() -> Result<PathBuf, Missing> {
+    tool("buildah")?;
+    tool("crun")?;
+    let given = env::var_os("WOCUT_CONTEXT");
+    given.map(PathBuf::from).ok_or_else(|| Missing::Here("wocut's archive in WOCUT_CONTEXT".to_owned()))
+}
+
 /// Needs MPTCP in the kernel. Debian's have it from 6.1 on.
 pub fn mptcp() -> Result<(), Missing> {
     since(6, 1, "MPTCP in Debian's kernel")?;

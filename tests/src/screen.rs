@@ -1,5 +1,6 @@
 //! A command on a terminal of its own.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::wait::{wait_for, wait_until};
 /// Longer than whatever a screen waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `wocut` in tmux; dropping it ends both.
+/// A command in tmux; dropping it ends both.
 #[derive(Debug)]
 pub struct Screen {
     folder: TempDir,
@@ -32,18 +33,26 @@ impl Screen {
     /// Starts it under another program, such as `env`.
     #[track_caller]
     pub fn start_under(host: &Host, before: &[&str], arguments: &str) -> Self {
-        let screen = Self { folder: tempfile::tempdir().must("make a folder for tmux") };
         let wocut = host.wocut_command(before);
         let words: Vec<_> = [wocut.get_program()].into_iter().chain(wocut.get_args()).collect();
         let wocut = words.join(" ".as_ref()).into_string().must("write a command line");
-        let mut tmux = screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "110", "-y", "20"]);
         let line = format!("stty -g; {wocut} {arguments}; echo ended $?; stty -g; exec sleep 600");
-        tmux.arg(line).env("LC_ALL", "C.UTF-8").env("SHELL", "/bin/sh");
-        for (name, value) in
-            host.wocut_command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?)))
-        {
-            tmux.env(name, value);
-        }
+        let host = host.wocut_command(&[]);
+        let variables = host.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        Self::open(&line, variables)
+    }
+
+    /// Starts whatever a line of the shell says.
+    #[track_caller]
+    pub fn of(line: &str) -> Self {
+        Self::open(line, [])
+    }
+
+    #[track_caller]
+    fn open<'v>(line: &str, variables: impl IntoIterator<Item = (&'v OsStr, &'v OsStr)>) -> Self {
+        let screen = Self { folder: tempfile::tempdir().must("make a folder for tmux") };
+        let mut tmux = screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "110", "-y", "20"]);
+        tmux.arg(line).env("LC_ALL", "C.UTF-8").env("SHELL", "/bin/sh").envs(variables);
         run(&mut tmux);
         screen
     }

@@ -68,42 +68,70 @@ impl Told {
     }
 }
 
+/// Errors that mean something to who reads them: one place for all, so that none is forgotten.
+macro_rules! kinds {
+    ($($kind:ident($error:ty)),+ $(,)?) => {
+        #[derive(Debug)]
+        #[expect(dead_code, reason = "most are known by their kind alone")]
+        pub(crate) enum Kind<'e> {
+            $($kind(&'e $error)),+
+        }
+
+        impl<'e> Kind<'e> {
+            /// The names of all.
+            #[cfg(test)]
+            pub(crate) const ALL: &'static [&'static str] = &[$(stringify!($kind)),+];
+
+            pub(crate) fn of(cause: &'e (dyn std::error::Error + 'static)) -> Option<Self> {
+                None$(.or_else(|| cause.downcast_ref().map(Self::$kind)))+
+            }
+        }
+    };
+}
+
+kinds! {
+    Told(Told),
+    Ended(Ended),
+    Change(ChangeError),
+    Refused(Refused),
+    Usage(Usage),
+    Parse(ParseError),
+    NotAttached(NotAttached),
+    OtherVersion(OtherVersion),
+    OtherSchema(OtherSchema),
+    Foreign(Foreign),
+    Gone(Gone),
+    Conflicts(Conflicts),
+    HasMaster(HasMaster),
+    FallsShort(FallsShort),
+    StillOpen(StillOpen),
+    Interrupted(Interrupted),
+    Io(std::io::Error),
+}
+
 /// The exit code for an error: 1 failed, 2 usage, 3 not attached, 4 no such service or instance, 5 conflict, 130
 /// interrupted; a program's own.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(code_of).unwrap_or(1)
+    error.chain().filter_map(Kind::of).find_map(|kind| code_of(&kind)).unwrap_or(1)
 }
 
-fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    if let Some(told) = cause.downcast_ref::<Told>() {
-        return Some(told.exit_code);
+fn code_of(kind: &Kind<'_>) -> Option<u8> {
+    match kind {
+        Kind::Told(told) => Some(told.exit_code),
+        Kind::Ended(Ended(code)) => Some(*code),
+        Kind::Refused(refused) => Some(refused.exit_code()),
+        Kind::Usage(_) | Kind::Parse(_) | Kind::Change(ChangeError::Usage(_)) => Some(2),
+        Kind::NotAttached(_) => Some(3),
+        Kind::Change(ChangeError::NoService(_) | ChangeError::NoInstance(..)) => Some(4),
+        Kind::Change(ChangeError::Conflict { .. })
+        | Kind::OtherVersion(_)
+        | Kind::OtherSchema(_)
+        | Kind::Foreign(_)
+        | Kind::Conflicts(_)
+        | Kind::HasMaster(_) => Some(5),
+        Kind::Interrupted(_) => Some(130),
+        Kind::Gone(_) | Kind::FallsShort(_) | Kind::StillOpen(_) | Kind::Io(_) => None,
     }
-    if let Some(Ended(code)) = cause.downcast_ref() {
-        return Some(*code);
-    }
-    if let Some(change) = cause.downcast_ref::<ChangeError>() {
-        return Some(match change {
-            ChangeError::Usage(_) => 2,
-            ChangeError::NoService(_) | ChangeError::NoInstance(..) => 4,
-            ChangeError::Conflict { .. } => 5,
-        });
-    }
-    if let Some(refused) = cause.downcast_ref::<Refused>() {
-        return Some(refused.exit_code());
-    }
-    let usage = cause.is::<Usage>() || cause.is::<ParseError>();
-    usage
-        .then_some(2)
-        .or_else(|| cause.is::<NotAttached>().then_some(3))
-        .or_else(|| {
-            (cause.is::<OtherVersion>()
-                || cause.is::<OtherSchema>()
-                || cause.is::<Foreign>()
-                || cause.is::<Conflicts>()
-                || cause.is::<HasMaster>())
-            .then_some(5)
-        })
-        .or_else(|| cause.is::<Interrupted>().then_some(130))
 }
 
 /// The first line of an error and of each of its causes, outermost first. A cause that the one before it has told
@@ -140,49 +168,43 @@ pub fn one_line(error: &anyhow::Error) -> String {
 
 /// What the user can do about an error.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
-        if let Some(told) = cause.downcast_ref::<Told>() {
-            return told.hint.clone();
+    error.chain().filter_map(Kind::of).find_map(|kind| hint_for(&kind))
+}
+
+fn hint_for(kind: &Kind<'_>) -> Option<String> {
+    let hint = match kind {
+        Kind::Told(told) => return told.hint.clone(),
+        Kind::Change(ChangeError::NoService(_)) => "`wocut list` shows what is attached",
+        Kind::Change(ChangeError::NoInstance(service, _)) => {
+            return Some(format!("`wocut status {service}` shows its instances"));
         }
-        if let Some(change) = cause.downcast_ref::<ChangeError>() {
-            return match change {
-                ChangeError::NoService(_) => Some("`wocut list` shows what is attached".into()),
-                ChangeError::NoInstance(service, _) => {
-                    Some(format!("`wocut status {service}` shows its instances"))
-                }
-                ChangeError::Conflict { forceable: true, .. } => {
-                    Some("`--force` puts the new one in its place".into())
-                }
-                _ => None,
-            };
+        Kind::Change(ChangeError::Conflict { forceable: true, .. }) => {
+            "`--force` puts the new one in its place"
         }
-        if cause.is::<OtherVersion>() || cause.is::<OtherSchema>() {
-            return Some("that version's `wocut detach --all` removes it".into());
-        }
-        if cause.is::<Gone>() {
-            return Some("`wocut upgrade` puts it back, and so does any change".into());
-        }
-        if cause.is::<Conflicts>() {
-            return Some("`--force` goes on in spite of them".into());
-        }
-        if cause.is::<FallsShort>() {
-            return Some("`--allow-degraded` attaches it without".into());
-        }
-        if cause.is::<StillOpen>() {
-            return Some("the same command goes on waiting, with `--kill` it ends them".into());
-        }
-        if cause.is::<Interrupted>() {
-            return Some("the same command goes on from here, `wocut ready` takes it back".into());
-        }
-        if let Some(HasMaster { name, .. }) = cause.downcast_ref() {
+        Kind::OtherVersion(_) | Kind::OtherSchema(_) => "that version's `wocut detach --all` removes it",
+        Kind::Gone(_) => "`wocut upgrade` puts it back, and so does any change",
+        Kind::Conflicts(_) => "`--force` goes on in spite of them",
+        Kind::HasMaster(HasMaster { name, .. }) => {
             return Some(format!(
                 "`wocut cluster reload {name}` replaces its workers, `--replace` its master"
             ));
         }
-        let io = cause.downcast_ref::<std::io::Error>()?;
-        (io.kind() == std::io::ErrorKind::PermissionDenied)
-            .then(|| "run it as root; `wocut doctor` says which capabilities are missing".into())
-    })
+        Kind::FallsShort(_) => "`--allow-degraded` attaches it without",
+        Kind::StillOpen(_) => "the same command goes on waiting, with `--kill` it ends them",
+        Kind::Interrupted(_) => "the same command goes on from here, `wocut ready` takes it back",
+        Kind::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            "run it as root; `wocut doctor` says which capabilities are missing"
+        }
+        Kind::Change(ChangeError::Usage(_) | ChangeError::Conflict { forceable: false, .. })
+        | Kind::Ended(_)
+        | Kind::Refused(_)
+        | Kind::Usage(_)
+        | Kind::Parse(_)
+        | Kind::NotAttached(_)
+        | Kind::Foreign(_)
+        | Kind::Io(_) => return None,
+    };
+    Some(hint.into())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::apt::{self, Program};
 use crate::command;
-use crate::dist::deb;
+use crate::dist::{self, deb};
 use crate::workspace::Workspace;
 
 /// Run the unit tests and the integration tests.
@@ -45,9 +45,13 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program::new("node", "nodejs", "servers of one thread"),
     Program::new("go", "golang-go", "servers that listen with MPTCP"),
     Program::new("tmux", "tmux", "a terminal for `wocut top`"),
+    Program::new("zsh", "zsh", "a shell that completes"),
+    Program::new("fish", "fish", "another one"),
     Program::new("promtool", "prometheus", "looks at metrics and alerts as Prometheus does"),
     Program::new("chromium", "chromium", "a browser, for the page of `wocut serve`"),
     Program::new("dpkg", "dpkg", "installs wocut's package"),
+    Program::new("buildah", "buildah", "builds an image for containers, and starts one"),
+    Program::new("crun", "crun", "what it starts them with"),
     Program::new("systemd-analyze", "systemd", "reads units as systemd does"),
     Program::new("haproxy", "haproxy", "a daemon to balance, and one to compare with"),
     Program::new("useradd", "passwd", "a user for what documentation has users do"),
@@ -68,6 +72,8 @@ pub(crate) const HANDED_ON: [&str; 5] = ["CI", "PATH", "RUST_BACKTRACE", "RUST_L
 
 /// Tests with this in their names install the package.
 const OF_PACKAGE: &str = "package";
+/// Tests with this in their names build an image of the static build, which there is for one kind of machine.
+const OF_CONTAINER: &str = "container";
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     unit(workspace, args)?;
@@ -80,8 +86,15 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         deb::build(workspace, &wocut, &workspace.target.join("debian"), deb::Effort::Fast)
             .context("make the package")
     });
-    integration(workspace, args, &wocut, &tests, package.transpose()?.as_deref())
-        .context("run the integration tests")?;
+    let package = package.transpose()?;
+    let context = (args.asks_for(OF_CONTAINER) && cfg!(target_arch = "x86_64"))
+        .then(|| workspace.target.join("container"));
+    if let Some(context) = &context {
+        dist::context(workspace, context).context("make the archive")?;
+    }
+    let made = [("WOCUT_DEB", package), ("WOCUT_CONTEXT", context)];
+    let made = made.into_iter().filter_map(|(name, path)| Some(assignment(name, path?.as_os_str())));
+    integration(workspace, args, &wocut, &tests, made).context("run the integration tests")?;
     if args.asks_for("bench") {
         bench(workspace, &wocut).context("measure for a moment")?;
     }
@@ -117,14 +130,14 @@ fn integration(
     args: &Args,
     wocut: &Path,
     tests: &Path,
-    package: Option<&Path>,
+    made: impl Iterator<Item = OsString>,
 ) -> Result<()> {
     let mut command = apt::as_root("env")?;
     for name in HANDED_ON {
         command.args(env::var_os(name).map(|value| assignment(name, &value)));
     }
     command.arg(assignment("WOCUT_BIN", wocut.as_os_str()));
-    command.args(package.map(|package| assignment("WOCUT_DEB", package.as_os_str())));
+    command.args(made);
     command.arg(tests).arg("--test-threads=1").args(&args.filter);
     command::run(command.current_dir(workspace.root.join("tests")))
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`page::Page`] is what a file says is to be done; a [`stage::Stage`] is a host and a client to do it on, where every
 //! path and port that the page names is free; a [`terminal::Terminal`] is where it is typed, and [`output`] tells
-//! whether what comes back is what is printed in the page. [`reader`] does all of it.
+//! whether what comes back is what is printed in the page. [`reader`] does all of it; [`links`] are followed without.
 //!
 //! | in a page | is |
 //! |---|---|
@@ -21,6 +21,7 @@
 //! | `<!-- docs test: load COMMAND -->` | clients do this over and over, until |
 //! | `<!-- docs test: no loss -->` | here: every time it has succeeded |
 
+pub mod links;
 pub mod output;
 pub mod page;
 pub mod reader;

@@ -1,14 +1,14 @@
 //! `wocut bugreport [--out FILE]`
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
 use clap::Args;
 
-use super::Context;
+use super::{Context, printer::Printer};
 use crate::bugreport::{Report, name, write};
 
 /// Put what a maintainer asks for into one archive, and nothing secret
@@ -30,16 +30,20 @@ impl Bugreport {
         let out = self.out.unwrap_or_else(|| name(now).into());
         let report = Report::collect(&context.host);
         write(&report, &out, now)?;
-        let Report { files, problems } = report;
-        if context.printer.json() {
-            let files: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
-            return context.printer.object(&serde_json::json!({
-                "schema": 1, "file": out, "files": files, "problems": problems,
-            }));
-        }
-        for problem in &problems {
-            context.printer.note(&format!("left out: {problem}"));
-        }
-        context.printer.said(&format!("wrote {} files to {}", files.len(), out.display()))
+        show(context.printer, &report, &out)
     }
+}
+
+pub(super) fn show(printer: &Printer, report: &Report, out: &Path) -> anyhow::Result<()> {
+    let Report { files, problems } = report;
+    if printer.json() {
+        let files: Vec<&String> = files.iter().map(|(name, _)| name).collect();
+        return printer.object(&serde_json::json!({
+            "schema": 1, "file": out, "files": files, "problems": problems,
+        }));
+    }
+    for problem in problems {
+        printer.note(&format!("left out: {problem}"));
+    }
+    printer.said(&format!("wrote {} files to {}", files.len(), out.display()))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Context;
+use super::{Context, printer::Printer};
 use crate::config::Config;
 
 /// Say whether files make sense, and change nothing
@@ -20,21 +20,23 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        let config = Config::read(&self.files);
-        let printer = context.printer;
-        if printer.json() {
-            printer.object(&serde_json::json!({
-                "schema": 1, "files": config.files, "warnings": config.warnings,
-            }))?;
-        } else {
-            config.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
-            for file in config.files.iter().filter(|file| file.errors == 0) {
-                let services =
-                    if file.services == 1 { "1 service" } else { &format!("{} services", file.services) };
-                printer.said(&format!("{}: ok, {services}", file.file))?;
-            }
-        }
-        config.sound()?;
-        Ok(())
+        show(context.printer, Config::read(&self.files))
     }
+}
+
+pub(super) fn show(printer: &Printer, config: Config) -> anyhow::Result<()> {
+    if printer.json() {
+        printer.object(&serde_json::json!({
+            "schema": 1, "files": config.files, "warnings": config.warnings,
+        }))?;
+    } else {
+        config.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
+        for file in config.files.iter().filter(|file| file.errors == 0) {
+            let services =
+                if file.services == 1 { "1 service" } else { &format!("{} services", file.services) };
+            printer.said(&format!("{}: ok, {services}", file.file))?;
+        }
+    }
+    config.sound()?;
+    Ok(())
 }

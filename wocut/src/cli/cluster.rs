@@ -192,10 +192,7 @@ impl Verb {
         };
         match control::ask(&place, &request, each)? {
             Answer::Status(status) => show(printer, &status),
-            Answer::Done(line) if printer.json() => {
-                printer.object(&serde_json::json!({ "schema": 1, "change": line }))
-            }
-            Answer::Done(line) => printer.said(&line),
+            Answer::Done(line) => done(printer, &line),
             Answer::News(_) | Answer::Error(_) => Ok(()),
         }
     }
@@ -207,7 +204,14 @@ fn workers(text: &str) -> Result<NonZeroU32, String> {
     number.ok_or_else(|| format!("it is a number from 1 to {}", master::MOST))
 }
 
-fn show(printer: &Printer, status: &Status) -> anyhow::Result<()> {
+pub(super) fn done(printer: &Printer, line: &str) -> anyhow::Result<()> {
+    if printer.json() {
+        return printer.object(&serde_json::json!({ "schema": 1, "change": line }));
+    }
+    printer.said(line)
+}
+
+pub(super) fn show(printer: &Printer, status: &Status) -> anyhow::Result<()> {
     if printer.json() {
         let mut object = serde_json::to_value(status).context("print JSON")?;
         object["schema"] = 1.into();

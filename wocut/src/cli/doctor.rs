@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     Context,
-    printer::{Align, Style, Table},
+    printer::{Align, Printer, Style, Table},
 };
 use crate::doctor::{self, Finding};
 
@@ -16,16 +16,19 @@ pub(super) struct Doctor {}
 impl Doctor {
     #[expect(clippy::unused_self, reason = "every command is run the same way")]
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        let findings = doctor::examine(&context.host);
-        let works = doctor::any_engine(&findings);
-        if context.printer.json() {
-            context.printer.object(&serde_json::json!({ "schema": 1, "findings": findings }))?;
-        } else {
-            context.printer.table(&table(findings))?;
-        }
-        anyhow::ensure!(works, "no engine works here");
-        Ok(())
+        show(context.printer, doctor::examine(&context.host))
     }
+}
+
+pub(super) fn show(printer: &Printer, findings: Vec<Finding>) -> anyhow::Result<()> {
+    let works = doctor::any_engine(&findings);
+    if printer.json() {
+        printer.object(&serde_json::json!({ "schema": 1, "findings": findings }))?;
+    } else {
+        printer.table(&table(findings))?;
+    }
+    anyhow::ensure!(works, "no engine works here");
+    Ok(())
 }
 
 fn table(findings: Vec<Finding>) -> Table {

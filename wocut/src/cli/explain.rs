@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     Context,
-    printer::{Align, Style, Table},
+    printer::{Align, Printer, Style, Table},
 };
 use crate::{
     engine::ebpf::{
@@ -44,7 +44,7 @@ struct Asked<'a> {
 }
 
 #[derive(Serialize)]
-struct Explained<'a> {
+pub(super) struct Explained<'a> {
     schema: u32,
     service: &'a Name,
     policy: Policy,
@@ -65,31 +65,7 @@ impl Explain {
         let from = SocketAddr::new(self.from.ip().to_canonical(), self.from.port());
         let (listen, to) = self.target(service, from)?;
         let order = explain(&Ebpf::new(context.host.netns()), listen.protocol, from, to)?;
-        let found = order.iter().filter_map(|(id, answer)| {
-            let instance = service.instances.iter().find(|instance| instance.id == *id)?;
-            Some((&instance.spec.name, *answer))
-        });
-        let found: Vec<(&Name, Answer)> = found.collect();
-        let first =
-            |wanted: Answer| found.iter().find(|(_, answer)| *answer == wanted).map(|(name, _)| *name);
-        // One whose accept queue is full is better than none.
-        let takes = first(Answer::Ready).or_else(|| first(Answer::Full));
-        let order =
-            found.iter().map(|(instance, answer)| Asked { instance, answer: word(*answer) }).collect();
-        let explained = Explained {
-            schema: 1,
-            service: &self.name,
-            policy: service.options.policy,
-            from,
-            to,
-            takes,
-            otherwise: takes.is_none().then_some(service.options.on_empty),
-            order,
-        };
-        if context.printer.json() {
-            return context.printer.object(&explained);
-        }
-        show(context, &explained)
+        show(context.printer, &Explained::new(&self.name, service, (from, to), &order))
     }
 
     /// The LISTEN that the client would come to, and where.
@@ -116,6 +92,38 @@ impl Explain {
     }
 }
 
+impl<'a> Explained<'a> {
+    /// By the ids of the instances that were asked, and their answers.
+    pub(super) fn new(
+        name: &'a Name,
+        service: &'a Service,
+        (from, to): (SocketAddr, SocketAddr),
+        order: &[(u32, Answer)],
+    ) -> Self {
+        let found = order.iter().filter_map(|(id, answer)| {
+            let instance = service.instances.iter().find(|instance| instance.id == *id)?;
+            Some((&instance.spec.name, *answer))
+        });
+        let found: Vec<(&Name, Answer)> = found.collect();
+        let first =
+            |wanted: Answer| found.iter().find(|(_, answer)| *answer == wanted).map(|(name, _)| *name);
+        // One whose accept queue is full is better than none.
+        let takes = first(Answer::Ready).or_else(|| first(Answer::Full));
+        let order =
+            found.iter().map(|(instance, answer)| Asked { instance, answer: word(*answer) }).collect();
+        Self {
+            schema: 1,
+            service: name,
+            policy: service.options.policy,
+            from,
+            to,
+            takes,
+            otherwise: takes.is_none().then_some(service.options.on_empty),
+            order,
+        }
+    }
+}
+
 /// The address of this host that a client sees, by the routes.
 fn nearest(client: SocketAddr) -> std::io::Result<IpAddr> {
     let any: IpAddr =
@@ -133,7 +141,10 @@ fn word(answer: Answer) -> &'static str {
     }
 }
 
-fn show(context: &Context<'_>, explained: &Explained<'_>) -> anyhow::Result<()> {
+pub(super) fn show(printer: &Printer, explained: &Explained<'_>) -> anyhow::Result<()> {
+    if printer.json() {
+        return printer.object(explained);
+    }
     let Explained { service, policy, from, to, takes, otherwise, order, .. } = explained;
     let outcome = match (takes, otherwise) {
         (Some(name), _) => format!("goes to {name}"),
@@ -141,11 +152,11 @@ fn show(context: &Context<'_>, explained: &Explained<'_>) -> anyhow::Result<()> 
         (None, Some(OnEmpty::Drop)) => "finds no instance, and is dropped".into(),
         (None, _) => "finds no instance, and is refused".into(),
     };
-    context.printer.line(&format!("{service}: {from} to {to}, by {policy}, {outcome}"))?;
+    printer.line(&format!("{service}: {from} to {to}, by {policy}, {outcome}"))?;
     let mut table = Table::new(&[("", Align::Right), ("INSTANCE", Align::Left), ("ANSWER", Align::Left)]);
     for (n, asked) in (1..).zip(order) {
         let style = if asked.answer == word(Answer::Ready) { Style::Plain } else { Style::Bad };
         table.styled_row(style, [n.to_string(), asked.instance.to_string(), asked.answer.into()]);
     }
-    context.printer.table(&table)
+    printer.table(&table)
 }

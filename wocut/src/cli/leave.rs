@@ -211,3 +211,27 @@ fn connections(count: usize, kind: &str) -> String {
 fn text(duration: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(duration)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use insta::assert_snapshot;
+
+    use super::Leave;
+    use crate::{cli::tests::wanted, departure::Departure, model::Options};
+
+    #[test]
+    fn rehearsal_says_what_becomes_of_open_connections() {
+        let wanted = wanted(Options::default(), &["8001", "8002"]);
+        let said = |wait: Option<u64>, kill, open, departure: Departure| {
+            let leave = Leave { wait: wait.map(Duration::from_secs), kill };
+            leave.rehearsed(open, &departure.leaving(&wanted).unwrap())
+        };
+        let web = || "web".parse().unwrap();
+        let one = || Departure::Drain(web(), "8001".parse().unwrap());
+        assert_snapshot!(said(Some(30), false, 1, one()), @"wait 30s for 1 open connection of web/8001");
+        assert_snapshot!(said(None, true, 2, Departure::Detach(Some(web()))), @"kill 2 open connections of web/8001 web/8002");
+        assert_snapshot!(said(Some(90), true, 0, Departure::Detach(None)), @"wait 1m 30s for 0 open connections of dns/5301 web/8001 web/8002, then kill those that are left");
+    }
+}

@@ -3,7 +3,9 @@
 use std::{
     env,
     ffi::OsString,
-    io::{self, ErrorKind, IsTerminal as _, Write as _},
+    io::{self, ErrorKind, IsTerminal as _, Write},
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::Context as _;
@@ -69,14 +71,16 @@ pub(super) enum Style {
     Bad,
 }
 
-#[derive(Debug)]
+type Stream = Mutex<Box<dyn Write + Send>>;
+
 pub(super) struct Printer {
     json: bool,
     quiet: bool,
     color: bool,
+    out: Stream,
+    err: Stream,
 }
 
-#[expect(clippy::unused_self, reason = "whoever has no printer prints nothing")]
 impl Printer {
     pub(super) fn new(json: bool, quiet: bool, color: Color) -> Self {
         let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -87,7 +91,19 @@ impl Printer {
                 io::stdout().is_terminal() && !set("NO_COLOR") && env::var_os("TERM") != Some("dumb".into())
             }
         };
-        Self { json, quiet, color: color && !json }
+        Self::to(json, quiet, color, io::stdout(), io::stderr())
+    }
+
+    /// One that writes elsewhere than to the streams of this process.
+    pub(super) fn to(
+        json: bool,
+        quiet: bool,
+        color: bool,
+        out: impl Write + Send + 'static,
+        err: impl Write + Send + 'static,
+    ) -> Self {
+        let [out, err] = [Box::new(out) as Box<dyn Write + Send>, Box::new(err)].map(Mutex::new);
+        Self { json, quiet, color: color && !json, out, err }
     }
 
     /// Whether JSON is wanted.
@@ -102,17 +118,17 @@ impl Printer {
 
     /// One line of data.
     pub(super) fn line(&self, line: &str) -> anyhow::Result<()> {
-        write(&format!("{line}\n"))
+        self.write(&format!("{line}\n"))
     }
 
     /// One line of data that goes on and on. False: nobody reads this any more.
     pub(super) fn live(&self, line: &str) -> bool {
-        io::stdout().write_all(format!("{line}\n").as_bytes()).is_ok()
+        put(&self.out, &format!("{line}\n")).is_ok()
     }
 
     /// Text as it is.
     pub(super) fn text(&self, text: &str) -> anyhow::Result<()> {
-        write(text)
+        self.write(text)
     }
 
     /// One line that says how it went.
@@ -123,14 +139,14 @@ impl Printer {
     /// One JSON document.
     pub(super) fn object(&self, object: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string(object).context("print JSON")?;
-        write(&(text + "\n"))
+        self.write(&(text + "\n"))
     }
 
     /// What a verb did, or would do.
     pub(super) fn change(&self, done: &Done, dry_run: bool) -> anyhow::Result<()> {
         done.notes.iter().for_each(|note| self.note(note));
         for warning in &done.warnings {
-            complain(&format!("warning: {warning}"));
+            self.complain(&format!("warning: {warning}"));
         }
         let would = if dry_run { "would: " } else { "" };
         if self.json {
@@ -153,7 +169,7 @@ impl Printer {
 
     /// A pick, as it happens. False: nobody reads this any more.
     pub(super) fn pick(&self, service: &Name, pick: &Pick, instance: Option<&str>, why: &str) -> bool {
-        let client = std::net::SocketAddr::new(pick.client, pick.client_port);
+        let client = SocketAddr::new(pick.client, pick.client_port);
         let line = if self.json {
             let object = serde_json::json!({
                 "client": client, "service": service, "instance": instance, "why": why,
@@ -167,13 +183,13 @@ impl Printer {
 
     /// A table, its columns aligned.
     pub(super) fn table(&self, table: &Table) -> anyhow::Result<()> {
-        write(&table.render(self.color))
+        self.write(&table.render(self.color))
     }
 
     /// Something to know that is not data.
     pub(super) fn note(&self, text: &str) {
         if !self.quiet {
-            complain(text);
+            self.complain(text);
         }
     }
 
@@ -189,31 +205,40 @@ impl Printer {
             if !conflicts(error).is_empty() {
                 object["conflicts"] = serde_json::json!(conflicts(error));
             }
-            return complain(&object.to_string());
+            return self.complain(&object.to_string());
         }
-        problems.into_iter().flatten().for_each(|problem| complain(&format!("error: {problem}")));
+        problems.into_iter().flatten().for_each(|problem| self.complain(&format!("error: {problem}")));
         for (i, cause) in causes.iter().enumerate() {
-            complain(&format!("{}: {cause}", if i == 0 { "error" } else { "  caused by" }));
+            self.complain(&format!("{}: {cause}", if i == 0 { "error" } else { "  caused by" }));
         }
         for conflict in conflicts(error) {
-            complain(&format!("  conflict: {conflict}"));
+            self.complain(&format!("  conflict: {conflict}"));
         }
         if let Some(hint) = hint(error) {
-            complain(&format!("hint: {hint}"));
+            self.complain(&format!("hint: {hint}"));
         }
     }
-}
 
-fn write(text: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever read this has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("write to standard output"),
+    fn write(&self, text: &str) -> anyhow::Result<()> {
+        match put(&self.out, text) {
+            // Whoever read this has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            other => other.context("write to standard output"),
+        }
+    }
+
+    fn complain(&self, line: &str) {
+        // Where standard error is closed there is nobody to tell.
+        let _unheard = put(&self.err, &format!("{line}\n"));
     }
 }
 
+fn put(stream: &Stream, text: &str) -> io::Result<()> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes())
+}
+
+/// What a program that goes on and on says.
 pub(super) fn complain(line: &str) {
-    // Where standard error is closed there is nobody to tell.
     let _unheard = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Where the configuration is looked for.
-const CONFIG: &str = "/etc/wocut";
+pub(super) const CONFIG: &str = "/etc/wocut";
 
 /// Keep services as they are wanted, check their instances, and let other programs manage them
 ///

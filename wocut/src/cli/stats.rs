@@ -7,9 +7,12 @@ use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 
 use super::{
     Context,
-    printer::{Align, Table},
+    printer::{Align, Printer, Table},
 };
-use crate::{model::Name, status::ServiceStatus};
+use crate::{
+    model::Name,
+    status::{InstanceStatus, ServiceStatus, Status},
+};
 
 /// Compare measured shares with expected ones, since the shares last changed
 #[derive(Args, Debug)]
@@ -42,46 +45,47 @@ struct Share {
 
 impl Stats {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        let printer = context.printer;
-        let status = context.status(self.name.as_ref())?;
-        let services: Vec<Distribution> =
-            status.services.iter().map(distribution).collect::<Result<_, _>>()?;
-        if printer.json() {
-            return printer.object(&serde_json::json!({ "schema": 1, "services": services }));
-        }
-        if services.is_empty() {
-            return printer.line("nothing is attached");
-        }
-        for service in &services {
-            let verdict = match (service.chi_square, service.degrees_of_freedom, service.p_value) {
-                (Some(chi), Some(df), Some(p)) => {
-                    format!("chi-square {chi:.2}, {df} degrees of freedom, p {p:.4}")
-                }
-                _ => "too few picks for a chi-square test".into(),
-            };
-            printer.line(&format!("{}  picks {}  {verdict}", service.name, service.picks))?;
-            let mut table = Table::new(&[
-                ("  INSTANCE", Align::Left),
-                ("PICKED", Align::Right),
-                ("EXPECTED", Align::Right),
-                ("MEASURED", Align::Right),
-            ]);
-            for instance in &service.instances {
-                table.row([
-                    format!("  {}", instance.name),
-                    instance.picked.to_string(),
-                    format!("{:.2}%", instance.expected * 100.0),
-                    instance.measured.map_or_else(|| "-".into(), |share| format!("{:.2}%", share * 100.0)),
-                ]);
-            }
-            printer.table(&table)?;
-        }
-        Ok(())
+        show(context.printer, &context.status(self.name.as_ref())?)
     }
 }
 
+pub(super) fn show(printer: &Printer, status: &Status) -> anyhow::Result<()> {
+    let services: Vec<Distribution> = status.services.iter().map(distribution).collect::<Result<_, _>>()?;
+    if printer.json() {
+        return printer.object(&serde_json::json!({ "schema": 1, "services": services }));
+    }
+    if services.is_empty() {
+        return printer.line("nothing is attached");
+    }
+    for service in &services {
+        let verdict = match (service.chi_square, service.degrees_of_freedom, service.p_value) {
+            (Some(chi), Some(df), Some(p)) => {
+                format!("chi-square {chi:.2}, {df} degrees of freedom, p {p:.4}")
+            }
+            _ => "too few picks for a chi-square test".into(),
+        };
+        printer.line(&format!("{}  picks {}  {verdict}", service.name, service.picks))?;
+        let mut table = Table::new(&[
+            ("  INSTANCE", Align::Left),
+            ("PICKED", Align::Right),
+            ("EXPECTED", Align::Right),
+            ("MEASURED", Align::Right),
+        ]);
+        for instance in &service.instances {
+            table.row([
+                format!("  {}", instance.name),
+                instance.picked.to_string(),
+                format!("{:.2}%", instance.expected * 100.0),
+                instance.measured.map_or_else(|| "-".into(), |share| format!("{:.2}%", share * 100.0)),
+            ]);
+        }
+        printer.table(&table)?;
+    }
+    Ok(())
+}
+
 fn distribution(service: &ServiceStatus) -> anyhow::Result<Distribution> {
-    let picked = |i: &crate::status::InstanceStatus| i.picked.unwrap_or(0).saturating_sub(i.picked_before);
+    let picked = |i: &InstanceStatus| i.picked.unwrap_or(0).saturating_sub(i.picked_before);
     let picks: u64 = service.instances.iter().map(picked).sum();
     let instances = service.instances.iter().map(|instance| Share {
         name: instance.name.clone(),

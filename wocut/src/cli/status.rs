@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::{
     Context,
-    printer::{Align, Style, Table},
+    printer::{Align, Printer, Style, Table},
 };
 use crate::{
     model::{Admin, Health, Name},
-    status::{InstanceStatus, ServiceStatus},
+    status::{self, InstanceStatus, ServiceStatus},
 };
 
 /// Show services, their instances, and what the kernel counted
@@ -21,28 +21,30 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self, context: &Context<'_>) -> anyhow::Result<()> {
-        let printer = context.printer;
-        let status = context.status(self.name.as_ref())?;
-        if printer.json() {
-            return printer.object(&status);
-        }
-        if status.services.is_empty() {
-            return printer.line("nothing is attached");
-        }
-        if let Some(reason) = &status.engine_reason {
-            printer.line(&format!("not on ebpf: {reason}"))?;
-        }
-        for service in &status.services {
-            printer.line(&headline(service))?;
-            printer.table(&table(service))?;
-            for instance in &service.instances {
-                if let Some(why) = &instance.refused {
-                    printer.line(&format!("  {} gets no connections: {why}", instance.name))?;
-                }
+        show(context.printer, &context.status(self.name.as_ref())?)
+    }
+}
+
+pub(super) fn show(printer: &Printer, status: &status::Status) -> anyhow::Result<()> {
+    if printer.json() {
+        return printer.object(status);
+    }
+    if status.services.is_empty() {
+        return printer.line("nothing is attached");
+    }
+    if let Some(reason) = &status.engine_reason {
+        printer.line(&format!("not on ebpf: {reason}"))?;
+    }
+    for service in &status.services {
+        printer.line(&headline(service))?;
+        printer.table(&table(service))?;
+        for instance in &service.instances {
+            if let Some(why) = &instance.refused {
+                printer.line(&format!("  {} gets no connections: {why}", instance.name))?;
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn headline(service: &ServiceStatus) -> String {

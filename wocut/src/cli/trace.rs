@@ -7,7 +7,7 @@ use std::sync::{
 
 use clap::Args;
 
-use super::Context;
+use super::{Context, printer::Printer};
 use crate::{
     engine::ebpf::{
         Ebpf, SK_LOOKUP,
@@ -57,12 +57,15 @@ impl Trace {
             if self.name.as_ref().is_some_and(|only| only != name) {
                 return true;
             }
-            let port = pick.port.map(|port| port.to_string());
-            let instance = instance(service, &pick).or(port.as_deref());
-            let is_read = context.printer.pick(name, &pick, instance, &why(service, &pick));
-            is_read && left.fetch_sub(1, Ordering::Relaxed) > 1
+            show(context.printer, name, service, &pick) && left.fetch_sub(1, Ordering::Relaxed) > 1
         })
     }
+}
+
+/// False: nobody reads this any more.
+pub(super) fn show(printer: &Printer, name: &Name, service: &Service, pick: &Pick) -> bool {
+    let port = pick.port.map(|port| port.to_string());
+    printer.pick(name, pick, instance(service, pick).or(port.as_deref()), &why(service, pick))
 }
 
 fn find<'a>(wanted: &'a Wanted, pick: &Pick) -> Option<(&'a Name, &'a Service)> {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Context;
+use super::{Context, printer::Printer};
 use crate::engine::ebpf::Running;
 
 /// Swap the programs in the kernel for this version's; services, traffic and counters stay
@@ -17,21 +17,25 @@ impl Upgrade {
         for warning in &warnings {
             context.printer.note(warning);
         }
-        if context.printer.json() {
-            let program = |program: &Running| {
-                let old = before.iter().find(|old| old.name == program.name);
-                serde_json::json!({
-                    "name": program.name,
-                    "id": program.id,
-                    "tag": format!("{:016x}", program.tag),
-                    "was": old.map(|old| serde_json::json!({ "id": old.id, "tag": format!("{:016x}", old.tag) })),
-                })
-            };
-            let programs: Vec<_> = after.iter().map(program).collect();
-            return context.printer.object(&serde_json::json!({ "schema": 1, "programs": programs }));
-        }
-        after.iter().try_for_each(|new| context.printer.said(&line(&before, new)))
+        show(context.printer, &before, &after)
     }
+}
+
+pub(super) fn show(printer: &Printer, before: &[Running], after: &[Running]) -> anyhow::Result<()> {
+    if printer.json() {
+        let program = |program: &Running| {
+            let old = before.iter().find(|old| old.name == program.name);
+            serde_json::json!({
+                "name": program.name,
+                "id": program.id,
+                "tag": format!("{:016x}", program.tag),
+                "was": old.map(|old| serde_json::json!({ "id": old.id, "tag": format!("{:016x}", old.tag) })),
+            })
+        };
+        let programs: Vec<_> = after.iter().map(program).collect();
+        return printer.object(&serde_json::json!({ "schema": 1, "programs": programs }));
+    }
+    after.iter().try_for_each(|new| printer.said(&line(before, new)))
 }
 
 fn line(before: &[Running], new: &Running) -> String {

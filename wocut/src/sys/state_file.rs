@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[derive(Debug, thiserror::Error)]
 #[error("state file {} has schema {found}, this version's is {ours}", .path.display())]
 pub struct OtherSchema {
-    path: PathBuf,
-    found: u32,
-    ours: u32,
+    pub(crate) path: PathBuf,
+    pub(crate) found: u32,
+    pub(crate) ours: u32,
 }
 
 /// All that is read of a file of another layout.

@@ -9,6 +9,7 @@ mod sums;
 mod tree;
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -32,20 +33,34 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     changelog::check(workspace)?;
     let dist = workspace.target.join("dist");
-    if dist.exists() {
-        fs::remove_dir_all(&dist).with_context(|| format!("remove {}", dist.display()))?;
-    }
-    fs::create_dir_all(&dist).with_context(|| format!("make {}", dist.display()))?;
+    make_anew(&dist)?;
     let epoch = epoch(workspace)?;
     let wocut = test::build_wocut(workspace)?;
     deb::build(workspace, &wocut, &dist, deb::Effort::Full { epoch: &epoch })?;
-    let wocut = musl::build(workspace).context("build it static")?;
-    tree::pack(workspace, &wocut, &dist, &epoch)?;
+    archive(workspace, &dist, &epoch)?;
     sbom::write(workspace, &dist, &epoch)?;
     changelog::write_notes(workspace, &dist)?;
     sums::write(&dist)?;
     say(format_args!("made {}", dist.display()));
     Ok(())
+}
+
+/// Makes what an image for containers is built of: the archive, in a folder of its own.
+pub(crate) fn context(workspace: &Workspace, folder: &Path) -> Result<()> {
+    make_anew(folder)?;
+    archive(workspace, folder, &epoch(workspace)?)
+}
+
+fn archive(workspace: &Workspace, folder: &Path, epoch: &str) -> Result<()> {
+    let wocut = musl::build(workspace).context("build it static")?;
+    tree::pack(workspace, &wocut, folder, epoch)
+}
+
+fn make_anew(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))
 }
 
 /// When the last change was made: what the files of a release have as their time, so that one commit gives one release.

@@ -62,10 +62,21 @@ fn visible(command: &Command) -> impl Iterator<Item = &Command> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use clap::Parser as _;
     use insta::assert_snapshot;
+    use wocut_common::maps;
 
     use super::pages;
-    use crate::config::keys;
+    use crate::{
+        api::SOCKET,
+        cli::{Cli, serve::CONFIG},
+        config::keys,
+        engine::{ebpf::Ebpf, iptables::is_own},
+        host::Host,
+        sys::capabilities::DAEMON,
+    };
 
     #[test]
     fn there_is_a_page_for_each_command_the_files_and_the_operation() {
@@ -139,6 +150,40 @@ mod tests {
         let described = |key: &str| page.lines().any(|line| line == format!(".B {key}"));
         let missing: Vec<&str> = keys().filter(|key| !described(key)).collect();
         assert!(missing.is_empty(), "wocut/src/cli/man/wocut.toml.5 lacks {missing:?}");
+    }
+
+    /// Commands, files and capabilities, and where it has people look with the system's tools.
+    #[test]
+    fn page_of_the_operation_names_what_there_is() {
+        let page = include_str!("wocut.8").replace("\\-", "-");
+        let bold = |line: &str| {
+            let quoted = || Some(line.strip_prefix(".BR \"")?.split_once('"')?.0.to_owned());
+            line.strip_prefix(".B ").map(ToOwned::to_owned).or_else(quoted)
+        };
+        let bold: Vec<String> = page.lines().filter_map(bold).collect();
+        let starting = |start: &str| bold.iter().filter(|words| words.starts_with(start)).collect::<Vec<_>>();
+
+        let commands = starting("wocut ");
+        assert!(commands.len() > 5, "{commands:?}");
+        for command in commands {
+            let line = command.replace("NAME", "web").replace("ADDR:PORT", "192.0.2.7:40000");
+            let read = Cli::try_parse_from(line.split_whitespace());
+            assert!(read.is_ok(), "{line}: {}", read.unwrap_err());
+        }
+        let capabilities: Vec<&str> =
+            DAEMON.iter().map(|(name, ..)| *name).chain(["CAP_SYS_ADMIN"]).collect();
+        assert_eq!(starting("CAP_"), capabilities);
+
+        let host = Host::enter(None).unwrap();
+        let netns = host.netns().inode.to_string();
+        let general = |path: &Path| path.display().to_string().replace(&netns, "NETNS");
+        let (state, ebpf) = (general(&host.state_path()), Ebpf::new(host.netns()));
+        let pins = general(ebpf.pins()) + "/";
+        let files: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".I ")).collect();
+        assert_eq!(files, [state.as_str(), SOCKET, &pins, CONFIG]);
+        assert_eq!(starting("bpftool "), [&format!("bpftool map dump pinned {pins}{}", maps::INSTANCES)]);
+        let chains = starting("iptables ");
+        assert!(chains.iter().all(|line| is_own(line.rsplit(' ').next().unwrap())), "{chains:?}");
     }
 
     #[test]

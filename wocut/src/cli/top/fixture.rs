@@ -13,7 +13,7 @@ pub(super) fn id(words: &str) -> Id {
 }
 
 /// A status of these services.
-pub(super) fn status(services: Vec<ServiceStatus>) -> Status {
+pub(in crate::cli) fn status(services: Vec<ServiceStatus>) -> Status {
     Status { schema: 1, engine_reason: None, services }
 }
 
@@ -23,7 +23,7 @@ pub(super) fn picked(name: &str, instances: &[(&str, u64)]) -> Status {
 }
 
 /// A service whose instances were picked so often.
-pub(super) fn service(name: &str, instances: &[(&str, u64)]) -> ServiceStatus {
+pub(in crate::cli) fn service(name: &str, instances: &[(&str, u64)]) -> ServiceStatus {
     ServiceStatus {
         name: name.parse().unwrap(),
         engine: EngineKind::Ebpf,

@@ -6,7 +6,7 @@
 
 mod draw;
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 mod lines;
 mod rates;
 mod row;

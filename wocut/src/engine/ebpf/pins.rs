@@ -33,22 +33,22 @@ pub(super) const ACCOUNT_LINK: &str = "account_link";
 #[derive(Debug, thiserror::Error)]
 #[error("{} is of another version of wocut: its layout is version {found}, this one's is {ABI_VERSION}", .pins.display())]
 pub struct OtherVersion {
-    pins: PathBuf,
-    found: u32,
+    pub(crate) pins: PathBuf,
+    pub(crate) found: u32,
 }
 
 /// What is pinned where our link should be runs somebody else's program.
 #[derive(Debug, thiserror::Error)]
 #[error("{} runs program `{found}`, which is not wocut's", .pin.display())]
 pub struct Foreign {
-    pin: PathBuf,
-    found: String,
+    pub(crate) pin: PathBuf,
+    pub(crate) found: String,
 }
 
 /// A service is wanted on this engine, and nothing of it is pinned.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is gone: somebody removed what wocut had pinned there", .0.display())]
-pub struct Gone(pub(super) PathBuf);
+pub struct Gone(pub(crate) PathBuf);
 
 /// Refuses to touch a link that runs neither the program that is pinned beside it nor one of that name, which an
 /// interrupted upgrade leaves.

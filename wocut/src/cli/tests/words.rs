@@ -5,7 +5,7 @@ use std::{env, fmt::Write as _, fs, path::Path};
 use clap::{Command, CommandFactory as _, Parser as _};
 use insta::assert_snapshot;
 
-use super::Cli;
+use crate::cli::Cli;
 
 const HEAD: &str = "\
 # Commands
