@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use serde_json::Value;
 use wocut_tests::commands::Commands;
+use wocut_tests::container::Container;
 use wocut_tests::crowd::Crowd;
 use wocut_tests::daemon::Daemon;
 use wocut_tests::emulated::limit;
@@ -446,6 +447,66 @@ fn workers_outlive_their_master_and_the_next_one_retires_them(engine: Engine) {
     load.stop().no_failure();
     assert!(who(&host, 50).iter().all(|name| name.version == "v2"));
     stop(&host, &mut second, &rules);
+}
+
+engines! { next_master_in_a_container_adopts_the_workers_of_the_one_before: ebpf nft }
+fn next_master_in_a_container_adopts_the_workers_of_the_one_before(engine: Engine) {
+    need!(tool("unshare"));
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let without =
+        if engine.is_ebpf() { "-sys_admin,-sys_ptrace" } else { "-bpf,-perfmon,-sys_admin,-sys_ptrace" };
+    let container = Container::new(&host.lan.server);
+    let start = |version: &str| {
+        let arguments = "cluster web --listen 80/tcp --output inherit -n 3";
+        Wrapper::under(&host, &container.within(without), arguments, &commands.python(version))
+    };
+    let of = |version: &str| {
+        let is_one = |line: &&String| line.contains(version) && !line.contains("--listen");
+        processes(&host.lan.server).values().filter(is_one).count()
+    };
+    let mut first = start("v1");
+    let before = serve_anew(&host, 3, &[]);
+    let load = Requests::remote(&host.lan, 32);
+    first.kill_within(&host);
+    load.go_on(200);
+    assert_eq!(of("v1"), 3);
+    let mut second = start("v2");
+    serve_anew(&host, 3, &before);
+    wait_until("those of the one before have ended", PATIENCE, || of("v1") == 0);
+    assert_eq!(of("v2"), 3);
+    load.go_on(100);
+    load.stop().no_failure();
+    assert!(who(&host, 50).iter().all(|name| name.version == "v2"));
+    host.wocut("cluster stop web").ok();
+    assert_eq!(second.end(), Some(0), "{}", second.log());
+    assert_eq!(of("v2"), 0);
+    host.has_only(&rules);
+}
+
+/// The limits of open files: what holds, and how far it may be raised.
+fn open_files(id: u32) -> Vec<u64> {
+    let limits = fs::read_to_string(format!("/proc/{id}/limits")).must("read the limits");
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    files.must("find the limit").split_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
+engines! { master_has_as_many_files_open_as_its_workers_need_and_they_what_there_was_before: ebpf }
+fn master_has_as_many_files_open_as_its_workers_need_and_they_what_there_was_before(engine: Engine) {
+    need!(tool("prlimit"));
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let arguments = "cluster web --listen 80/tcp -n 12";
+    let mut master =
+        Wrapper::under(&host, &["prlimit", "--nofile=48:4096"], arguments, &commands.python("v1"));
+    let workers = serve_anew(&host, 12, &[]);
+    let open = fs::read_dir(format!("/proc/{}/fd", master.id())).must("read what is open").count();
+    assert!(open > 48, "{open}");
+    assert_eq!(open_files(master.id()), [4096, 4096]);
+    assert!(workers.iter().all(|worker| open_files(worker.id) == [48, 4096]));
+    stop(&host, &mut master, &rules);
 }
 
 engines! { workers_of_a_master_that_is_gone_are_ended_by_a_release: ebpf nft }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use wocut_tests::commands::Commands;
+use wocut_tests::container::Container;
 use wocut_tests::daemon::Daemon;
 use wocut_tests::emulated::times;
 use wocut_tests::engine::Engine;
@@ -363,6 +364,46 @@ fn deploys_need_no_more_capabilities_than_a_container_has(engine: Engine) {
     host.has_only(&rules);
 }
 
+engines! { processes_of_a_container_are_held_by_its_own_numbers: ebpf nft }
+fn processes_of_a_container_are_held_by_its_own_numbers(engine: Engine) {
+    need!(tool("unshare"));
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let without =
+        if engine.is_ebpf() { "-sys_admin,-sys_ptrace" } else { "-bpf,-perfmon,-sys_admin,-sys_ptrace" };
+    let container = Container::new(&host.lan.server);
+    let start = |container: &Container, version: &str| {
+        let before = host.ready("web");
+        let mut wrapper = Wrapper::under(&host, &container.within(without), WEB, &commands.python(version));
+        let port = serves(&host, &mut wrapper, &before);
+        (wrapper, port)
+    };
+    let (mut first, _) = start(&container, "v1");
+    let load = Requests::remote(&host.lan, 32);
+    first.kill_within(&host);
+    load.go_on(100);
+    assert_eq!(who(&host).version, "v1");
+    let (second, _) = start(&container, "v2");
+    wait_until("the one whose wrapper was killed has ended", PATIENCE, || {
+        processes(&host.lan.server).values().all(|line| !line.contains("v1"))
+    });
+    load.go_on(100);
+    load.stop().no_failure();
+    assert_eq!(who(&host).version, "v2");
+    // The next container begins with the same numbers, which are not those of its processes.
+    drop(container);
+    only_processes(&host.lan.server, &[]);
+    drop(second);
+    let container = Container::new(&host.lan.server);
+    let (mut third, port) = start(&container, "v3");
+    host.has_instances("web", &[port]);
+    assert_eq!(who(&host).version, "v3");
+    host.wocut_under(&container.within(without), &["run", "--release", "web"]).ok();
+    assert_eq!(third.end(), Some(0), "{}", third.log());
+    host.has_only(&rules);
+}
+
 engines! { what_cannot_be_run_is_refused_and_changes_nothing: ebpf nft }
 fn what_cannot_be_run_is_refused_and_changes_nothing(engine: Engine) {
     let host = Host::with_firewall(engine);
@@ -424,6 +465,48 @@ fn service_for_datagrams_is_deployed(engine: Engine) {
     assert_eq!(processes(&host.lan.server).len(), 2);
     host.has_instances("web", &[second]);
     drop(new);
+}
+
+/// How often a process has gone to sleep.
+fn sleeps(id: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+}
+
+engines! { nobody_looks_for_a_socket_that_is_not_there_yet: ebpf nft }
+fn nobody_looks_for_a_socket_that_is_not_there_yet(engine: Engine) {
+    let host = Host::new(engine);
+    let commands = Commands::new();
+    for (listen, command) in [("80/tcp", commands.python("v1")), ("53/udp", commands.echo())] {
+        let script = format!("sleep 1.5; exec {}", command.join(" "));
+        let arguments = format!("run web --listen {listen}");
+        let mut wrapper = Wrapper::start(&host, &arguments, &["sh", "-c", &script].map(str::to_owned));
+        let waits = || processes(&host.lan.server).values().any(|line| line.starts_with("sleep 1.5"));
+        wait_until("it waits", PATIENCE, waits);
+        let before = sleeps(wrapper.id()).must("look at the wrapper");
+        wait_until("it waits no longer", PATIENCE, || !waits());
+        let slept = sleeps(wrapper.id()).must("look at the wrapper") - before;
+        let since = Instant::now();
+        serves(&host, &mut wrapper, &BTreeSet::new());
+        note(format_args!("{engine:?}: {listen}: {slept} times, serves after {:?}", since.elapsed()));
+        assert!(slept < 30, "{slept}");
+        host.wocut("run --release web").ok();
+    }
+}
+
+engines! { what_a_shell_has_started_ends_with_it: ebpf }
+fn what_a_shell_has_started_ends_with_it(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let shell = ["sh", "-c", &format!("{} & wait", commands.python("v1").join(" "))].map(str::to_owned);
+    let (mut wrapper, _) = deploy(&host, WEB, &shell);
+    let lines = processes(&host.lan.server);
+    let (id, _) = lines.iter().find(|(_, line)| line.starts_with("sh ")).must("find the shell");
+    signal(*id, Signal::KILL);
+    assert_eq!(wrapper.end(), Some(128 + Signal::KILL.as_raw()), "{}", wrapper.log());
+    only_processes(&host.lan.server, &[]);
+    host.has_only(&rules);
 }
 
 engines! { command_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one: ebpf nft }

@@ -7,13 +7,14 @@
 //! ([`daemon::Daemon`]) listen in it; [`wocut`] runs the command, for a [`user::User`] who is not root as well, and on a
 //! [`screen::Screen`]; a [`browser::Browser`] looks at the daemon's page; [`client`], [`load`] and [`held`]
 //! connect, [`udp`] sends datagrams, a [`crowd::Crowd`] has many addresses; [`rival`] is what else is on the host;
-//! [`tally`] and [`stats`] judge what came back. A [`wrapper::Wrapper`] starts one of the [`commands`], and [`requests`]
-//! asks those.
+//! [`tally`] and [`stats`] judge what came back. A [`wrapper::Wrapper`] starts one of the [`commands`], in a
+//! [`container::Container`] if need be, and [`requests`] asks those.
 //! [`docs`] types what the documentation has to be typed. A [`root::Root`] is for what installs packages.
 
 pub mod browser;
 pub mod client;
 pub mod commands;
+pub mod container;
 pub mod crowd;
 pub mod daemon;
 pub mod docs;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::host::{Host, words};
 use crate::must::Must as _;
 use crate::notifications::Notifications;
+use crate::processes::{processes, signal};
 use crate::wait::wait_for;
 
 /// The command and what it prints; dropping it kills it, and what it has started goes with the namespace.
@@ -48,6 +49,14 @@ impl Wrapper {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).must("send a signal to wocut");
+    }
+
+    /// `kill -9` of `wocut` itself where another program has started it, as that of a container does.
+    pub fn kill_within(&mut self, host: &Host) {
+        let is_it = |line: &str| line.contains("--listen") && !line.starts_with("nsenter");
+        let found = processes(&host.lan.server).into_iter().find(|(_, line)| is_it(line));
+        signal(found.must("find wocut").0, Signal::KILL);
+        drop(self.child.wait());
     }
 
     /// `kill -9`, which its command outlives.

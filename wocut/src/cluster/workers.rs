@@ -382,3 +382,44 @@ async fn listen(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixDatagram, time::Duration};
+
+    use tokio::{
+        sync::mpsc::unbounded_channel,
+        task::{LocalSet, spawn_local, yield_now},
+        time::advance,
+    };
+
+    use super::{Event, Heard, Notify, WorkerId, listen};
+
+    const WATCHDOG: Duration = Duration::from_secs(2);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_to_a_master_that_was_held_up_was_told_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let notify = Notify::bind(&folder.path().join("notify")).unwrap();
+        let worker = UnixDatagram::unbound().unwrap();
+        worker.connect(notify.path()).unwrap();
+        let (events, mut missed) = unbounded_channel();
+        let heard = Heard::default();
+        heard.serves.notify_one();
+        let hold_up = async {
+            drop(spawn_local(listen(WorkerId(1), notify, Some(WATCHDOG), heard, events)));
+            yield_now().await;
+            for _ in 0..20 {
+                worker.send(b"WATCHDOG=1").unwrap();
+                advance(2 * WATCHDOG).await;
+                // Nobody is idle, so no time passes.
+                for _ in 0..10 {
+                    yield_now().await;
+                }
+                assert!(missed.try_recv().is_err());
+            }
+            assert!(matches!(missed.recv().await, Some(Event::WatchdogMissed(WorkerId(1)))));
+        };
+        LocalSet::new().run_until(hold_up).await;
+    }
+}

@@ -3,7 +3,6 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    net::IpAddr,
     os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -17,23 +16,13 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::Program;
+use super::{Program, listens::listens};
 use crate::{
     health::{self, Target},
     model::{Check, InstanceSpec, Listen, ProcessId, Protocol},
-    sys::{
-        held, inherited,
-        listen_events::ListenEvents,
-        listeners::{self, Listener},
-        pidfd::send,
-        program_file,
-    },
+    sys::{held, inherited, pidfd::send, program_file},
 };
 
-/// How often it is looked whether it listens, where the kernel does not tell.
-const LOOK: Duration = Duration::from_millis(10);
-/// The same, where it does: of another namespace's port of that number it tells as well.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// From a check that failed to the next one.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -148,7 +137,9 @@ impl Launch {
 
     async fn serves(&self, spec: &InstanceSpec, end: Instant, said: &Notify) -> Result<(), NotReady> {
         let never = |_| NotReady::NeverListened(spec.port, self.ready_timeout);
-        let address = timeout_at(end, self.listens(spec.port)).await.map_err(never)??;
+        let takes = |protocol: &Protocol| self.listen.iter().any(|listen| listen.protocol == *protocol);
+        let protocols = [Protocol::Tcp, Protocol::Udp].into_iter().filter(takes).collect::<Vec<_>>();
+        let address = timeout_at(end, listens(&protocols, spec.port)).await.map_err(never)??;
         if let Some(check) = &self.check {
             self.passes(check, &Target::of(check, spec, Some(address)), end).await?;
         }
@@ -169,30 +160,6 @@ impl Launch {
             }
             if timeout_at(end, sleep(ASK_AGAIN)).await.is_err() {
                 return Err(NotReady::Unwell(failed, self.ready_timeout));
-            }
-        }
-    }
-
-    /// Waits until there is a socket for everything that the service takes. Gives an address of it.
-    async fn listens(&self, port: u16) -> anyhow::Result<IpAddr> {
-        let takes = |protocol| self.listen.iter().any(|listen| listen.protocol == protocol);
-        let (tcp, udp) = (takes(Protocol::Tcp), takes(Protocol::Udp));
-        // No tracepoint tells of UDP sockets.
-        let events = if udp { None } else { ListenEvents::of(port).ok() };
-        loop {
-            let here = |all: Vec<Listener>| all.into_iter().find(|it| it.port == port && !it.bound_to_device);
-            let stream = if tcp { here(listeners::tcp()?) } else { None };
-            let datagrams = if udp { here(listeners::udp()?) } else { None };
-            if stream.is_some() == tcp && datagrams.is_some() == udp {
-                let found = stream.or(datagrams).context("a service takes TCP or UDP")?;
-                return Ok(found.reachable_at());
-            }
-            match &events {
-                None => sleep(LOOK).await,
-                Some(events) => tokio::select! {
-                    told = events.next() => told?,
-                    () = sleep(LOOK_AGAIN) => {}
-                },
             }
         }
     }

@@ -8,6 +8,7 @@
 //! off.
 
 pub mod launch;
+mod listens;
 pub mod notify;
 mod pool;
 pub mod ports;

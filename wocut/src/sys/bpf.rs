@@ -16,6 +16,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
@@ -338,6 +339,83 @@ pub fn create_array(value_size: u32) -> io::Result<OwnedFd> {
         value_type: 3,
         ..Create::default()
     })
+}
+
+/// Makes a hash map that takes memory only for the rows that it has.
+pub fn create_hash(key_size: u32, value_size: u32, max_entries: u32) -> io::Result<OwnedFd> {
+    const BPF_F_NO_PREALLOC: u32 = 1;
+    create(&Create {
+        kind: 1,
+        key_size,
+        value_size,
+        max_entries,
+        flags: BPF_F_NO_PREALLOC,
+        ..Create::default()
+    })
+}
+
+/// Makes a ring buffer of so many bytes: a power of two, and whole pages. Linux 5.8.
+pub fn create_ring(bytes: u32) -> io::Result<OwnedFd> {
+    create(&Create { kind: 27, max_entries: bytes, ..Create::default() })
+}
+
+/// Sockets that have just got their address.
+#[derive(Clone, Copy, Debug)]
+pub enum PostBind {
+    /// Of IPv4.
+    V4 = 12,
+    /// Of IPv6.
+    V6 = 13,
+}
+
+/// One instruction, as the kernel reads it.
+pub type Instruction = [u8; 8];
+
+/// Has the kernel run a program within every `bind(2)` in a cgroup, as long as what is returned is open. Linux 5.7.
+pub fn run_post_bind(cgroup: BorrowedFd<'_>, family: PostBind, code: &[Instruction]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        code: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        kernel_version: u32,
+        flags: u32,
+        name: [u8; 16],
+        interface: u32,
+        hook: u32,
+    }
+    #[repr(C)]
+    struct Attach {
+        program: u32,
+        target: u32,
+        hook: u32,
+        flags: u32,
+    }
+    const BPF_PROG_TYPE_CGROUP_SOCK: u32 = 9;
+    let hook = family as u32;
+    let attr = Load {
+        kind: BPF_PROG_TYPE_CGROUP_SOCK,
+        count: u32::try_from(code.len()).map_err(io::Error::other)?,
+        code: code.as_ptr() as u64,
+        license: c"Dual MIT/GPL".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+        name: *b"wocut_bound\0\0\0\0\0",
+        interface: 0,
+        hook,
+    };
+    // SAFETY: `attr` is the layout that the command reads, and `code` has `count` instructions.
+    let program = descriptor(unsafe { bpf(BPF_PROG_LOAD, &attr) }?)?;
+    let attr = Attach { program: number(program.as_fd())?, target: number(cgroup)?, hook, flags: 0 };
+    // SAFETY: `attr` is the layout that the command reads.
+    descriptor(unsafe { bpf(BPF_LINK_CREATE, &attr) }?)
 }
 
 const INTEGER: u32 = 1 << 24;

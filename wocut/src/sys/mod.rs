@@ -1,5 +1,6 @@
 //! The only calls of the operating system outside the engines.
 
+pub mod bind_events;
 pub mod bpf;
 pub mod bpffs;
 pub mod capabilities;

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 
 use crate::command;
 
-const TESTS: [&str; 30] = [
+const TESTS: [&str; 33] = [
     "api::services_are_managed_over_http::ebpf",
     "api::services_are_managed_over_http::legacy",
     "balance::daemon_on_the_loopback_address_serves_remote_clients::ebpf",
@@ -35,7 +35,10 @@ const TESTS: [&str; 30] = [
     "listeners::dual_stack_listener_serves_both_families::ebpf",
     "listeners::reuseport_group_serves_until_its_last_member_is_killed::ebpf",
     "listeners::shut_listener_is_passed_over::ebpf",
+    "run::all_of_a_shell_whose_wrapper_is_killed_before_it_serves_is_ended_by_the_next_one::ebpf",
     "run::hang_up_starts_the_next_generation::ebpf",
+    "run::nobody_looks_for_a_socket_that_is_not_there_yet::ebpf",
+    "run::what_a_shell_has_started_ends_with_it::ebpf",
     "trace::trace_tells_client_service_instance_and_reason::ebpf",
     "udp::drained_instance_keeps_its_flows::ebpf",
     "udp::new_flows_are_balanced::ebpf",
