@@ -5,6 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -103,12 +104,20 @@ fn never_below(host: &Host, least: usize, command: &str) {
     assert_eq!(running.wait(), Some(0), "{command}");
 }
 
+/// The CPUs that a worker may use.
+fn cpus_of(worker: Option<&Worker>) -> String {
+    let id = worker.must("find a worker").id;
+    let status = fs::read_to_string(format!("/proc/{id}/status")).must("look at a worker");
+    let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    cpus.must("find its CPUs").trim().to_owned()
+}
+
 engines! { every_worker_has_a_number_and_a_port_of_its_own: ebpf nft }
 fn every_worker_has_a_number_and_a_port_of_its_own(engine: Engine) {
     let host = Host::with_firewall(engine);
     let rules = saved_rules(&host);
     let commands = Commands::new();
-    let mut master = start(&host, "--policy round-robin", 4, &commands.python("v{port}"));
+    let mut master = start(&host, "--policy round-robin --pin", 4, &commands.python("v{port}"));
     let found = who(&host, 100);
     let names = |one: fn(&Name) -> u64| found.iter().map(one).collect::<BTreeSet<_>>();
     let workers = serving(&host);
@@ -120,6 +129,11 @@ fn every_worker_has_a_number_and_a_port_of_its_own(engine: Engine) {
     assert_eq!(names(|name| name.id.into()), shown(|worker| worker.id.into()));
     assert!(found.iter().all(|name| name.version == format!("v{}", name.port)), "{found:?}");
     assert!(workers.iter().all(|worker| (40400..=40499).contains(&worker.port)), "{workers:?}");
+    let cpus: Vec<String> =
+        (0..4).map(|index| cpus_of(workers.iter().find(|it| it.index == index))).collect();
+    let most = thread::available_parallelism().must("count CPUs").get().min(4);
+    assert!(cpus.iter().all(|cpu| cpu.parse::<u32>().is_ok()), "{cpus:?}");
+    assert_eq!(cpus.iter().collect::<BTreeSet<_>>().len(), most, "{cpus:?}");
     stop(&host, &mut master, &rules);
 }
 
@@ -636,6 +650,25 @@ fn cluster_that_cannot_be_kept_is_refused_and_changes_nothing(engine: Engine) {
         assert!(log.contains("error") && log.contains(words), "{arguments}: {log}");
         assert!(!master.notifications.has("READY=1"), "{arguments}: {log}");
         assert_eq!(kept(&host), before, "{arguments}: {log}");
+    }
+}
+
+engines! { cluster_whose_workers_do_not_come_up_ends_with_an_error: ebpf nft }
+fn cluster_whose_workers_do_not_come_up_ends_with_an_error(engine: Engine) {
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    let commands = Commands::new();
+    let arguments = "--check http:/healthz --ready-timeout 1s --give-up 2";
+    for behaviour in ["crash", "sick"] {
+        let arguments = format!("cluster web --listen 80/tcp --output inherit -n 2 {arguments}");
+        let command = commands.python(&format!("v1 {behaviour}"));
+        let mut master = Wrapper::start(&host, &arguments, &command);
+        assert_eq!(master.end(), Some(1), "{behaviour}: {}", master.log());
+        let given_up = master.log().matches("failed too often, the last time").count();
+        assert!(given_up == 2 && master.log().contains("error"), "{behaviour}: {}", master.log());
+        assert!(!master.notifications.has("READY=1"), "{behaviour}");
+        only_processes(&host.lan.server, &[]);
+        host.has_only(&rules);
     }
 }
 

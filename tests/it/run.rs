@@ -278,6 +278,9 @@ fn hang_up_starts_the_next_generation(engine: Engine) {
     let load = Requests::remote(&host.lan, 32);
     for _ in 0..3 {
         wrapper.signal(Signal::HUP);
+        wait_until("systemd is told", PATIENCE, || wrapper.notifications.has("RELOADING=1"));
+        let is_clock = |told: &String| told.starts_with("MONOTONIC_USEC=");
+        assert!(wrapper.notifications.told().iter().any(is_clock));
         port = serves(&host, &mut wrapper, &BTreeSet::from([port]));
         only_processes(&host.lan.server, &[wrapper.id(), who(&host).id]);
         load.go_on(100);
@@ -285,6 +288,7 @@ fn hang_up_starts_the_next_generation(engine: Engine) {
     load.stop().no_failure();
     wrapper.signal(Signal::TERM);
     assert_eq!(wrapper.end(), Some(0), "{}", wrapper.log());
+    assert!(wrapper.notifications.has("STOPPING=1"));
     host.has_only(&rules);
 }
 
