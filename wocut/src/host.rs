@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Where the state files are, one a network namespace.
-const RUN: &str = "/run/wocut";
+pub const RUN: &str = "/run/wocut";
 
 /// This host, as seen from one network namespace.
 #[derive(Debug)]

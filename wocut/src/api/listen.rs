@@ -2,11 +2,13 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use anyhow::Context as _;
 use tokio_rustls::TlsAcceptor;
 
 use super::{Options, access::Access, tls, token::Tokens};
+use crate::host::RUN;
 use crate::sys::{group, unix_socket};
 
 /// Everything that is listened on.
@@ -55,7 +57,8 @@ pub(super) fn all(options: &Options, access: &Access) -> anyhow::Result<Listener
     if access.readers.is_none() {
         tracing::warn!("there is no group `{}`: {} is for root alone", options.group, path.display());
     }
-    unix_socket::open_folder(path, access.readers).with_context(context)?;
+    let is_own = path.parent() == Some(Path::new(RUN));
+    unix_socket::open_folder(path, access.readers, is_own).with_context(context)?;
     let unix = unix_socket::bind_path(path, access.readers).with_context(context)?;
     Ok(Listeners { unix, tcp })
 }

@@ -1,6 +1,7 @@
 //! One program at a time: the next generation takes the new connections, the last one keeps its own until they end.
 
 use std::{
+    cell::{Cell, RefCell},
     future::{pending, poll_fn, ready},
     io,
     path::PathBuf,
@@ -116,8 +117,21 @@ enum Next {
 struct Current {
     program: Program,
     process: ProcessId,
-    /// Passes on what it says of itself.
-    _heard: JoinSet<()>,
+    heard: Heard,
+}
+
+/// Passes on what a generation says of itself.
+struct Heard {
+    words: Rc<Words>,
+    _hearing: JoinSet<()>,
+}
+
+/// What a generation has said of itself.
+#[derive(Default)]
+struct Words {
+    /// The next one has taken its place: what it says is read, and goes no further.
+    unheard: Cell<bool>,
+    status: RefCell<Option<String>>,
 }
 
 impl Runner {
@@ -141,8 +155,9 @@ impl Runner {
             systemd::reloading();
             match self.next(signals, Some(&mut current)).await {
                 Ok(Next::Serves(next)) => {
-                    let Current { program, process, .. } = std::mem::replace(&mut current, *next);
-                    self.see_off(process, Some(program));
+                    let before = std::mem::replace(&mut current, *next);
+                    before.heard.words.unheard.set(true);
+                    self.see_off(before.process, Some((before.program, before.heard)));
                 }
                 Ok(Next::Ended(_)) => {}
                 Err(error) if !current.program.is_over() => {
@@ -185,9 +200,10 @@ impl Runner {
         };
         let begun: anyhow::Result<_> = begin();
         let (mut started, notify) = begun.inspect_err(|_| drop(pool.give_back(&spec)))?;
-        let (mut heard, said) = (JoinSet::new(), Rc::new(Notify::new()));
+        let (said, words) = (Rc::new(Notify::new()), Rc::new(Words::default()));
+        let mut hearing = JoinSet::new();
         if let Some(notify) = notify {
-            heard.spawn_local(hear(notify, Rc::clone(&said)));
+            hearing.spawn_local(hear(notify, Rc::clone(&said), Rc::clone(&words)));
         }
         loop {
             tokio::select! {
@@ -237,7 +253,8 @@ impl Runner {
                 self.see_off(other, None);
             }
         }
-        let current = Current { program: started.program, process: started.process, _heard: heard };
+        let heard = Heard { words, _hearing: hearing };
+        let current = Current { program: started.program, process: started.process, heard };
         Ok(Next::Serves(current.into()))
     }
 
@@ -247,7 +264,7 @@ impl Runner {
     }
 
     /// Sees to the end of one that gets no new connections.
-    fn see_off(&mut self, process: ProcessId, program: Option<Program>) {
+    fn see_off(&mut self, process: ProcessId, program: Option<(Program, Heard)>) {
         self.leavers.push(process);
         let (run, hurry) = (Rc::clone(&self.run), Rc::clone(&self.hurry));
         self.leaving.spawn_local(async move {
@@ -262,8 +279,8 @@ impl Runner {
                     take_out(&run, &hurry, process).await;
                 }
             }
-            if let Some(mut program) = program {
-                // It is reaped.
+            if let Some((mut program, _heard)) = program {
+                // It is reaped. Until then it finds its socket.
                 let _status = program.ended().await;
             }
         });
@@ -286,7 +303,9 @@ impl Runner {
     }
 
     fn serving(&self, current: &Current) {
-        systemd::ready(&format!("{} is process {}", self.run.pool.name(), current.process));
+        let own = current.heard.words.status.borrow().clone();
+        let status = || format!("{} is process {}", self.run.pool.name(), current.process);
+        systemd::ready(&own.unwrap_or_else(status));
     }
 
     fn say(&self, line: &str) {
@@ -307,13 +326,17 @@ async fn take_out(run: &Run, hurry: &Notify, process: ProcessId) {
 }
 
 /// Passes on to systemd how a program is. That it is ready, systemd is told when it has its first connections to come.
-async fn hear(mut notify: notify::Notify, ready: Rc<Notify>) {
+async fn hear(mut notify: notify::Notify, ready: Rc<Notify>, words: Rc<Words>) {
     while let Ok(said) = notify.hear().await {
+        if words.unheard.get() {
+            continue;
+        }
         if said.ready {
             ready.notify_one();
         }
         if let Some(status) = &said.status {
             systemd::status(status);
+            words.status.replace(Some(status.clone()));
         }
         if said.alive {
             systemd::alive();

@@ -324,10 +324,13 @@ pub fn try_map(kind: MapKind, value_size: u32) -> io::Result<()> {
 }
 
 /// Makes an array of one value, for a place in an array of maps whose own maps have type information: Linux before 6.2
-/// takes none without.
+/// takes none without. From 5.15 to 6.1 it also compares where a value has its timer, and says "nowhere" of a structure in
+/// another way than of anything else (`btf_find_field`).
 pub fn create_array(value_size: u32) -> io::Result<OwnedFd> {
-    // 1 is `u32`, 2 is `u8`, 3 is `u8[value_size]`.
-    let types = [1, INTEGER, 4, 32, 5, INTEGER, 1, 8, 0, ARRAY, 0, 2, 1, value_size];
+    // 1 is `u32`, 2 is `u8`, 3 is `u8[value_size]`, 4 is a structure of one 3.
+    let bytes = [0, ARRAY, 0, 2, 1, value_size];
+    let structure = [0, STRUCTURE | 1, value_size, 0, 3, 0];
+    let types = [&[1, INTEGER, 4, 32, 5, INTEGER, 1, 8], &bytes[..], &structure].concat();
     let types = load_types(&types, b"\0u32\0u8\0")?;
     create(&Create {
         kind: 2,
@@ -336,7 +339,7 @@ pub fn create_array(value_size: u32) -> io::Result<OwnedFd> {
         max_entries: 1,
         types: number(types.as_fd())?,
         key_type: 1,
-        value_type: 3,
+        value_type: 4,
         ..Create::default()
     })
 }
@@ -420,6 +423,7 @@ pub fn run_post_bind(cgroup: BorrowedFd<'_>, family: PostBind, code: &[Instructi
 
 const INTEGER: u32 = 1 << 24;
 const ARRAY: u32 = 3 << 24;
+const STRUCTURE: u32 = 4 << 24;
 
 /// Gives the kernel type information: <https://docs.kernel.org/bpf/btf.html>.
 fn load_types(types: &[u32], strings: &[u8]) -> io::Result<OwnedFd> {

@@ -46,15 +46,17 @@ fn clear(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the folder of a path, and lets a group through to what is in it, but not look around.
-pub fn open_folder(path: &Path, group: Option<u32>) -> io::Result<()> {
+/// Makes the folder of a path, and lets a group through to what is in it, but not look around. In one that is wocut's own,
+/// as systemd makes it for the unit, it takes the place of another group.
+pub fn open_folder(path: &Path, group: Option<u32>, is_own: bool) -> io::Result<()> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     // Whoever can open the folder can hold the lock that is on it: see `DirLock`.
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let present = fs::metadata(folder)?;
     // The folder of state files is made for nobody else; one that others are let into already is not wocut's to change.
+    let mode = present.mode() & 0o7777;
     if let Some(group) = group
-        && present.mode() & 0o7777 == 0o700
+        && (mode == 0o700 || is_own && mode == 0o710)
         && present.uid() == rustix::process::geteuid().as_raw()
     {
         chown(folder, None, Some(group))?;
@@ -111,10 +113,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let group = rustix::process::getegid().as_raw();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        open_folder(&folder.path().join("api.sock"), Some(group)).unwrap();
+        open_folder(&folder.path().join("api.sock"), Some(group), false).unwrap();
         assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o710);
+        let own = fs::Permissions::from_mode(0o710);
+        fs::set_permissions(folder.path(), own).unwrap();
+        open_folder(&folder.path().join("api.sock"), Some(group), true).unwrap();
+        assert_eq!(fs::metadata(folder.path()).unwrap().gid(), group);
         for (name, group, mode) in [("closed", None, 0o700), ("open", Some(group), 0o710)] {
-            open_folder(&folder.path().join(name).join("api.sock"), group).unwrap();
+            open_folder(&folder.path().join(name).join("api.sock"), group, false).unwrap();
             assert_eq!(fs::metadata(folder.path().join(name)).unwrap().mode() & 0o777, mode);
         }
     }

@@ -35,42 +35,61 @@ impl<W: Write> Archive<W> {
         if self.has(path) {
             return Ok(());
         }
-        self.entry(path, FOLDER, (0, 0), &[])
+        self.entry(path, FOLDER, 0, (0, 0), &[])
     }
 
     /// A file with the permissions of `mode`.
     pub(crate) fn file(&mut self, path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-        self.entry(path, FILE | mode & 0o7777, (0, 0), content)
+        self.dated_file(path, mode, 0, content)
+    }
+
+    /// A file that was changed so many seconds after 1970: Python compiles a program anew if that is not so.
+    pub(crate) fn dated_file(&mut self, path: &Path, mode: u32, time: u32, content: &[u8]) -> io::Result<()> {
+        self.entry(path, FILE | mode & 0o7777, time, (0, 0), content)
     }
 
     /// A symbolic link.
     pub(crate) fn link(&mut self, path: &Path, to: &OsStr) -> io::Result<()> {
-        self.entry(path, LINK, (0, 0), to.as_bytes())
+        self.entry(path, LINK, 0, (0, 0), to.as_bytes())
     }
 
     /// A character device.
     pub(crate) fn device(&mut self, path: &Path, numbers: (u32, u32)) -> io::Result<()> {
-        self.entry(path, CHARACTER_DEVICE, numbers, &[])
+        self.entry(path, CHARACTER_DEVICE, 0, numbers, &[])
     }
 
     /// Ends the archive.
     pub(crate) fn finish(mut self) -> io::Result<W> {
-        self.write("TRAILER!!!".as_ref(), 0, (0, 0), &[])?;
+        self.write("TRAILER!!!".as_ref(), 0, 0, (0, 0), &[])?;
         self.out.flush()?;
         Ok(self.out)
     }
 
-    fn entry(&mut self, path: &Path, mode: u32, device: (u32, u32), content: &[u8]) -> io::Result<()> {
+    fn entry(
+        &mut self,
+        path: &Path,
+        mode: u32,
+        time: u32,
+        device: (u32, u32),
+        content: &[u8],
+    ) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             self.folder(folder)?;
         }
         if self.present.insert(path.to_owned()) {
-            self.write(path.strip_prefix("/").unwrap_or(path).as_os_str(), mode, device, content)?;
+            self.write(path.strip_prefix("/").unwrap_or(path).as_os_str(), mode, time, device, content)?;
         }
         Ok(())
     }
 
-    fn write(&mut self, name: &OsStr, mode: u32, device: (u32, u32), content: &[u8]) -> io::Result<()> {
+    fn write(
+        &mut self,
+        name: &OsStr,
+        mode: u32,
+        time: u32,
+        device: (u32, u32),
+        content: &[u8],
+    ) -> io::Result<()> {
         let number = |length: usize| u32::try_from(length).map_err(io::Error::other);
         let inode = number(self.present.len())?;
         let fields = [
@@ -79,7 +98,7 @@ impl<W: Write> Archive<W> {
             0, // user
             0, // group
             1, // links
-            0, // time
+            time,
             number(content.len())?,
             0, // device that the file is on
             0,

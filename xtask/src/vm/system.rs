@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,7 +20,7 @@ const BASE: [&str; 9] = ["bash", "coreutils", "dash", "findutils", "grep", "kmod
 
 /// Folders of packages that no program needs.
 const LEFT_OUT: [&str; 5] =
-    ["/usr/share/doc/", "/usr/share/info/", "/usr/share/lintian/", "/usr/share/locale/", "/usr/share/man/"];
+    ["/usr/share/doc", "/usr/share/info", "/usr/share/lintian", "/usr/share/locale", "/usr/share/man"];
 
 /// Files that belong to no package: who is who, for daemons that change their user.
 const WRITTEN: [&str; 2] = ["/etc/group", "/etc/passwd"];
@@ -70,9 +70,13 @@ fn installed() -> Result<BTreeSet<String>> {
 /// The packages' files and folders, by their real paths.
 fn files(packages: &[String]) -> Result<BTreeSet<PathBuf>> {
     let list = command::output(Command::new("dpkg").arg("--listfiles").args(packages))?;
-    let wanted =
-        |line: &&str| line.starts_with('/') && !LEFT_OUT.iter().any(|folder| line.starts_with(folder));
+    let wanted = |line: &&str| line.starts_with('/') && !is_left_out(Path::new(line));
     Ok(list.lines().filter(wanted).filter_map(|line| real(Path::new(line))).collect())
+}
+
+/// Whether no program needs it.
+pub(crate) fn is_left_out(path: &Path) -> bool {
+    LEFT_OUT.iter().any(|folder| path.starts_with(folder))
 }
 
 /// A path without links among its folders, if there is such a file.
@@ -121,6 +125,7 @@ fn add(archive: &mut Archive<impl Write>, from: &Path, to: &Path) -> std::io::Re
     } else if metadata.is_dir() {
         archive.folder(to)
     } else {
-        archive.file(to, metadata.permissions().mode(), &fs::read(from)?)
+        let time = u32::try_from(metadata.mtime()).map_err(std::io::Error::other)?;
+        archive.dated_file(to, metadata.permissions().mode(), time, &fs::read(from)?)
     }
 }
