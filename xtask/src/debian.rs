@@ -27,18 +27,10 @@ pub(crate) struct Suite<'a> {
 impl<'a> Suite<'a> {
     /// Gets the package lists.
     pub(crate) fn open(name: &str, folder: &'a Path) -> Result<Self> {
-        for made in ["lists/partial", "cache/archives/partial"] {
-            let made = folder.join(made);
-            fs::create_dir_all(&made).with_context(|| format!("make {}", made.display()))?;
-        }
-        let uris = command::output(apt("apt-get", folder).args(["update", "--print-uris"]))?;
-        let mirror = mirror(&uris).context("find a mirror of Debian among apt's sources")?;
-        let signed =
-            if Path::new(KEYRING).is_file() { format!(" [signed-by={KEYRING}]") } else { String::new() };
         let suite = Self { folder };
         let sources = suite.sources();
-        fs::write(&sources, format!("deb{signed} {mirror} {name} main\n"))
-            .with_context(|| format!("write {}", sources.display()))?;
+        let source = source(name, folder)? + "\n";
+        fs::write(&sources, source).with_context(|| format!("write {}", sources.display()))?;
         command::run(suite.apt("apt-get").args(["update", "--quiet"]))?;
         Ok(suite)
     }
@@ -68,6 +60,18 @@ impl<'a> Suite<'a> {
     fn sources(&self) -> PathBuf {
         self.folder.join("sources.list")
     }
+}
+
+/// A suite as a line of `sources.list(5)`. Apt is asked for its mirror, and works in the folder.
+pub(crate) fn source(suite: &str, folder: &Path) -> Result<String> {
+    for made in ["lists/partial", "cache/archives/partial"] {
+        let made = folder.join(made);
+        fs::create_dir_all(&made).with_context(|| format!("make {}", made.display()))?;
+    }
+    let uris = command::output(apt("apt-get", folder).args(["update", "--print-uris"]))?;
+    let mirror = mirror(&uris).context("find a mirror of Debian among apt's sources")?;
+    let signed = if Path::new(KEYRING).is_file() { format!(" [signed-by={KEYRING}]") } else { String::new() };
+    Ok(format!("deb{signed} {mirror} {suite} main"))
 }
 
 /// How `apt-cache` lists a package and everything that it needs to work.

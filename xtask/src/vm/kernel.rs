@@ -45,6 +45,11 @@ impl Kernel {
         }
     }
 
+    /// The release that it runs in.
+    pub(crate) fn release(self) -> &'static str {
+        self.suite().trim_end_matches("-backports")
+    }
+
     /// The kernel's files, which are downloaded once for a target folder.
     pub(crate) fn files(self, workspace: &Workspace) -> Result<Files> {
         let folder = workspace.target.join("vm").join(self.to_string());
@@ -129,6 +134,7 @@ mod tests {
     fn kernels_are_called_by_their_versions() {
         assert_eq!(Kernel::from_str("5.10", false), Ok(Kernel::V5_10));
         assert_eq!(Kernel::Newest.to_string(), "newest");
+        assert_eq!(Kernel::Newest.release(), "trixie");
         assert!(Kernel::value_variants().iter().all(|kernel| !kernel.to_string().is_empty()));
     }
 }
