@@ -42,7 +42,7 @@ const CAUSES: &str = "\
   `inet_csk_reqsk_queue_add` (`fexit`) would see both, but takes `CAP_PERFMON` and the name of a function that may change,
   and would keep in a table of fixed size what now is with each socket. It was not measured: this machine's kernel loads no
   program for a function (EPERM; those for tracepoints it does, and no tracepoint shows both). In the run
-  below it is 3.1 µs a connection in all: the note, `lookup` with 0.4 and `account` with up to 0.9, half of which is its clock.
+  below a connection takes 3.1 µs more in all: the note, `lookup` with 0.4 and `account` with up to 0.9, half of which is its clock.
 * **1.35 times the original's rules at 8 instances**: these cost 15 to 24 % of the rate here, so nothing at all in the way is 1.18
   to 1.3 times as fast. At 128 it is 1.7 to 2 times, and against HAProxy 1.6 to 1.9 times, so the goals of 1.7 leave 0.85
   to 1.0 of `direct` for wocut.
