@@ -27,6 +27,7 @@ use wocut_tests::need::tool;
 use wocut_tests::processes::{only_processes, processes, signal};
 use wocut_tests::requests::{Ends, Name, Requests, ask};
 use wocut_tests::rules::saved_rules;
+use wocut_tests::sources::{gather, member};
 use wocut_tests::wait::wait_until;
 use wocut_tests::wrapper::Wrapper;
 
@@ -239,6 +240,30 @@ fn sticky_client_stays_with_its_worker(engine: Engine) {
     serve_anew(&host, 4, &before);
     let numbers = |names: &[Name]| names.iter().map(|name| name.worker).collect::<Vec<_>>();
     assert_eq!(numbers(&all()), numbers(&first));
+    stop(&host, &mut master, &rules);
+}
+
+engines! { clients_of_one_prefix_share_a_worker: ebpf nft }
+fn clients_of_one_prefix_share_a_worker(engine: Engine) {
+    const NETWORKS: u16 = 40;
+    let host = Host::with_firewall(engine);
+    let rules = saved_rules(&host);
+    gather(&host.lan);
+    let commands = Commands::new();
+    let mut master = start(&host, "--policy sticky --sticky-prefix 24,64", 3, &commands.python("v1"));
+    for family in [Family::V4, Family::V6] {
+        let to = host.lan.at(family, SERVICE);
+        let worker_of = |network, client| {
+            let ends = Ends { own: Some(member(family, network, client)), to };
+            ask(&host.lan.client, ends, "/", 1).pop().must("have a worker")
+        };
+        let workers = (0..NETWORKS).map(|network| {
+            let theirs: BTreeSet<Name> = [1, 77, 254].map(|client| worker_of(network, client)).into();
+            assert_eq!(theirs.len(), 1, "{family:?} {network}: {theirs:?}");
+            theirs
+        });
+        assert_eq!(workers.collect::<BTreeSet<_>>().len(), 3, "{family:?}");
+    }
     stop(&host, &mut master, &rules);
 }
 
