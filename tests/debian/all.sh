@@ -16,6 +16,7 @@ check() {
         echo "$1: FAILED after $((SECONDS - start)) s; the journal since it began:"
         journalctl --no-pager --since "@$since" | tail -n 40
         # The next one begins with nothing.
+        pkill --full 'load\.py|http\.server'
         systemctl stop web
         wocut run --release web
         wocut detach --all

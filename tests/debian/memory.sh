@@ -16,7 +16,7 @@ leak() {
     local began=$EPOCHSECONDS
     for _ in $(seq 60); do
         get /leak >/dev/null || fail 'a request was lost'
-        if journalctl --since="@$began" --unit=web --output=cat | grep --quiet 'is retired'; then
+        if [[ $(journalctl --since="@$began" --unit=web --output=cat) == *'is retired'* ]]; then
             until_is 60 'the retired one ends' bash -c '[ $(pgrep --full --count "[w]eb.py") = 2 ]'
             no_loss first
             return

@@ -16,7 +16,8 @@ until_is 30 'a reload is a deploy' serves second
 until_is 10 'what it said before it served is kept' bash -c '[ "$(systemctl show -P StatusText web)" = "second listens" ]'
 until_is 30 'the first one ends' bash -c '! pgrep --full "[w]eb.py first"'
 no_loss second
-! journalctl --unit=web | grep --quiet Traceback || fail 'one that is on its way out cannot say how it is'
+journalctl --sync
+[[ $(journalctl --unit=web) != *Traceback* ]] || fail 'one that is on its way out cannot say how it is'
 is 'main process' "$main" "$(property web MainPID)"
 active web
 

@@ -8,9 +8,9 @@ fail() {
     exit 1
 }
 
-# until_is SECONDS WHAT COMMAND...: waits until a command succeeds.
+# until_is SECONDS WHAT COMMAND...: waits until a command succeeds. An emulated machine has six times the seconds.
 until_is() {
-    local end=$((SECONDS + $1)) what=$2
+    local end=$((SECONDS + 6 * $1)) what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
         [ "$SECONDS" -lt "$end" ] || fail "in vain: $what ($*)"
@@ -71,7 +71,7 @@ load() {
     until_is 20 'clients are served' test -s /tmp/load
 }
 
-# no_loss VERSION: and all that came after that version had come was of that version.
+# no_loss VERSION: and the last answer was of that version.
 no_loss() {
     kill "$loader"
     wait "$loader" || fail "clients lost something: $(tail -n 5 /tmp/load)"

@@ -121,6 +121,7 @@ mod tests {
         };
         let (address, (before, _bound)) = tokio::join!(wait(&PROTOCOLS, port, Some(events), look), server);
         assert_eq!(address.unwrap(), std::net::Ipv6Addr::LOCALHOST);
-        assert_eq!(before, 1);
+        // Without its word there are 30.
+        assert!(before < 5, "{before}");
     }
 }

@@ -18,7 +18,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::apt::{self, Program};
 use crate::dist::musl;
@@ -78,6 +78,10 @@ impl Args {
     fn task(&self, workspace: &Workspace) -> Result<Task> {
         let given = self.wocut.clone();
         if self.debian {
+            ensure!(
+                !self.kernels.contains(&Kernel::V5_10),
+                "the package takes a newer C library than Debian of 5.10 has"
+            );
             apt::ensure(workspace, bare::HOST)?;
             return given
                 .map_or_else(|| bare::package(workspace), Ok)

@@ -40,7 +40,7 @@ const CAUSES: &str = "\
   are taken off the listeners, where `account` is called as often, but finds nothing to count. The kernel shows `account` no other way from a
   connection to its listener, and `status`, `--wait` and `--kill` go by that note. A program at the return of
   `inet_csk_reqsk_queue_add` (`fexit`) would see both, but takes `CAP_PERFMON` and the name of a function that may change,
-  and would keep in a table of fixed size what now is with each socket. It was not measured: this machine's kernel loads no
+  and would keep in a table of fixed size what now is with each socket. It is not measured: the kernel of these figures loads no
   program for a function (EPERM; those for tracepoints it does, and no tracepoint shows both). In the run
   below a connection takes 3.1 µs more in all: the note, `lookup` with 0.4 and `account` with up to 0.9, half of which is its clock.
 * **1.35 times the original's rules at 8 instances**: these cost 15 to 24 % of the rate here, so nothing at all in the way is 1.18
