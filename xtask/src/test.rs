@@ -92,7 +92,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         .then(|| workspace.target.join("container"));
     // It takes one exact Rust and packages of Debian: all other tests go without.
     let context = context.filter(|context| match dist::context(workspace, context) {
-        Ok(_) => true,
+        Ok(()) => true,
         Err(error) => {
             say(format_args!("no image of a container is tested: {error:#}"));
             false
