@@ -494,12 +494,10 @@ fn next_master_in_a_container_adopts_the_workers_of_the_one_before(engine: Engin
     let host = Host::with_firewall(engine);
     let rules = saved_rules(&host);
     let commands = Commands::new();
-    let without =
-        if engine.is_ebpf() { "-sys_admin,-sys_ptrace" } else { "-bpf,-perfmon,-sys_admin,-sys_ptrace" };
     let container = Container::new(&host.lan.server);
     let start = |version: &str| {
         let arguments = "cluster web --listen 80/tcp --output inherit -n 3";
-        Wrapper::under(&host, &container.within(without), arguments, &commands.python(version))
+        Wrapper::under(&host, &container.within(engine), arguments, &commands.python(version))
     };
     let of = |version: &str| {
         let is_one = |line: &&String| line.contains(version) && !line.contains("--listen");

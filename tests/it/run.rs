@@ -374,12 +374,10 @@ fn processes_of_a_container_are_held_by_its_own_numbers(engine: Engine) {
     let host = Host::with_firewall(engine);
     let rules = saved_rules(&host);
     let commands = Commands::new();
-    let without =
-        if engine.is_ebpf() { "-sys_admin,-sys_ptrace" } else { "-bpf,-perfmon,-sys_admin,-sys_ptrace" };
     let container = Container::new(&host.lan.server);
     let start = |container: &Container, version: &str| {
         let before = host.ready("web");
-        let mut wrapper = Wrapper::under(&host, &container.within(without), WEB, &commands.python(version));
+        let mut wrapper = Wrapper::under(&host, &container.within(engine), WEB, &commands.python(version));
         let port = serves(&host, &mut wrapper, &before);
         (wrapper, port)
     };
@@ -403,7 +401,7 @@ fn processes_of_a_container_are_held_by_its_own_numbers(engine: Engine) {
     let (mut third, port) = start(&container, "v3");
     host.has_instances("web", &[port]);
     assert_eq!(who(&host).version, "v3");
-    host.wocut_under(&container.within(without), &["run", "--release", "web"]).ok();
+    host.wocut_under(&container.within(engine), &["run", "--release", "web"]).ok();
     assert_eq!(third.end(), Some(0), "{}", third.log());
     host.has_only(&rules);
 }

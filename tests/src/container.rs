@@ -3,6 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use crate::engine::Engine;
 use crate::must::Must as _;
 use crate::netns::Netns;
 use crate::processes::processes;
@@ -31,8 +32,10 @@ impl Container {
         Self { child, first }
     }
 
-    /// What goes before a command that is to run in it, with the capabilities of a container but these.
-    pub fn within<'a>(&'a self, without: &'a str) -> [&'a str; 9] {
+    /// What goes before a command that is to run in it, with the capabilities that a container is given for an engine.
+    pub fn within(&self, engine: Engine) -> [&str; 9] {
+        let without =
+            if engine.is_ebpf() { "-sys_admin,-sys_ptrace" } else { "-bpf,-perfmon,-sys_admin,-sys_ptrace" };
         ["nsenter", "--target", &self.first, "--pid", "--mount", "--", "setpriv", "--bounding-set", without]
     }
 }

@@ -48,6 +48,7 @@ impl BindEvents {
             *shared = Rc::downgrade(&watch);
             anyhow::Ok(watch)
         })?;
+        anyhow::ensure!(!watch.waiting.borrow().contains_key(&port), "port {port} is waited for already");
         watch.ports.borrow_mut().insert(u32::from(port), 0, 0).context("name a port")?;
         let told = Rc::default();
         watch.waiting.borrow_mut().insert(port, Rc::clone(&told));
@@ -185,6 +186,7 @@ mod tests {
                 return;
             }
         };
+        assert!(BindEvents::of(ports[0]).is_err());
         let _third = UdpSocket::bind("127.0.0.1:0").unwrap();
         let _stream = std::net::TcpListener::bind(("127.0.0.1", ports[0])).unwrap();
         assert!(timeout(Duration::from_millis(20), one.next()).await.is_err());
